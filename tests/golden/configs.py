@@ -1,0 +1,115 @@
+"""The fixture pipelines: diffusers configs at random weights, one function each."""
+
+from diffusers import AutoencoderKL, DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
+
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
+
+
+def unet(widths, layers, xattn, heads, groups, latent, linear=False):
+    """SD1/SD2 topology: cross-attention in all levels but the lowest. `heads` is what diffusers calls
+    attention_head_dim and uses as the NUMBER of heads."""
+    n = len(widths)
+    return UNet2DConditionModel(
+        sample_size=latent,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=widths,
+        layers_per_block=layers,
+        down_block_types=("CrossAttnDownBlock2D",) * (n - 1) + ("DownBlock2D",),
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * (n - 1),
+        cross_attention_dim=xattn,
+        attention_head_dim=heads,
+        norm_num_groups=groups,
+        use_linear_projection=linear,
+    )
+
+
+def vae(widths, layers, groups, size, scaling=0.18215):
+    n = len(widths)
+    return AutoencoderKL(
+        sample_size=size,
+        in_channels=3,
+        out_channels=3,
+        latent_channels=4,
+        block_out_channels=widths,
+        layers_per_block=layers,
+        norm_num_groups=groups,
+        down_block_types=("DownEncoderBlock2D",) * n,
+        up_block_types=("UpDecoderBlock2D",) * n,
+        scaling_factor=scaling,
+    )
+
+
+def text(hidden, mlp, layers, heads, act="quick_gelu", vocab=1000, pad=None):
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=vocab,
+            hidden_size=hidden,
+            intermediate_size=mlp,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            max_position_embeddings=77,
+            projection_dim=hidden,
+            hidden_act=act,
+            bos_token_id=vocab - 2,
+            eos_token_id=vocab - 1,
+            pad_token_id=vocab - 1 if pad is None else pad,
+        )
+    ).eval()
+
+
+def pndm():
+    """The scheduler of Stable Diffusion 1.x."""
+    return PNDMScheduler(**BETAS, skip_prk_steps=True, set_alpha_to_one=False, steps_offset=1)
+
+
+# `latent` is (h, w); `plain_scheduler` writes scheduler_config.json with only the keys that SD1's own file has, as
+# hubs hold it; otherwise every default is spelled out, as a newly saved pipeline has it.
+MODELS = {
+    "sd1_tiny": dict(
+        unet=lambda: unet((16, 32), 2, 32, 4, 8, 16),
+        vae=lambda: vae((16, 32), 1, 8, 32),
+        text=lambda: text(32, 37, 3, 4),
+        scheduler=pndm,
+        plain_scheduler=True,
+        latent=(16, 16),
+        text_prefix="text_model.",
+        committed=True,
+    ),
+    "sd2_tiny": dict(
+        unet=lambda: unet((24, 40), 1, 40, [2, 4], 8, 16, linear=True),
+        vae=lambda: vae((8, 16, 16), 1, 4, 64, scaling=0.25),
+        text=lambda: text(40, 72, 3, 4, act="gelu", pad=0),
+        scheduler=lambda: DDIMScheduler(
+            **BETAS,
+            clip_sample=False,
+            set_alpha_to_one=False,
+            steps_offset=1,
+            prediction_type="v_prediction",
+            timestep_spacing="leading",
+        ),
+        latent=(14, 10),
+        text_prefix="",
+        committed=True,
+    ),
+    "sd1_4level": dict(
+        unet=lambda: unet((32, 64, 96, 96), 2, 32, 8, 32, 16),
+        vae=lambda: vae((32, 64, 96, 96), 2, 32, 128),
+        text=lambda: text(32, 64, 2, 4),
+        scheduler=pndm,
+        plain_scheduler=True,
+        latent=(16, 16),
+        text_prefix="text_model.",
+        committed=False,
+    ),
+    "odd_widths": dict(
+        unet=lambda: unet((48, 80, 112), 1, 40, 8, 16, 12),
+        vae=lambda: vae((16, 16, 32, 48), 1, 16, 96),
+        text=lambda: text(40, 48, 2, 5),
+        scheduler=lambda: EulerDiscreteScheduler(**BETAS, timestep_spacing="trailing"),
+        latent=(9, 13),
+        text_prefix="text_model.",
+        committed=False,
+    ),
+}
