@@ -1,0 +1,48 @@
+// Loads the studio and shows how far it is, or says why it cannot run here. The build calls start() with the names of its files.
+
+const show = (id) => {
+  for (const sheet of document.querySelectorAll(".sheet")) sheet.hidden = sheet.id !== id;
+};
+
+const fail = (reason) => {
+  console.error(reason);
+  document.getElementById("reason").textContent = String(reason?.message ?? reason);
+  show("failed");
+};
+
+// The same response, with the bar moving as its body passes.
+function watched(response) {
+  const bar = document.getElementById("bar");
+  const amount = document.getElementById("amount");
+  // With a content encoding the length is that of the packed bytes, while those that pass are unpacked.
+  const packed = response.headers.get("content-encoding");
+  const total = packed ? 0 : Number(response.headers.get("content-length") ?? 0);
+  const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
+  let loaded = 0;
+  const body = response.body.pipeThrough(new TransformStream({
+    transform(chunk, controller) {
+      loaded += chunk.byteLength;
+      if (total > 0) bar.value = loaded / total;
+      amount.textContent = total > 0 ? `${megabytes(loaded)} of ${megabytes(total)} MB` : `${megabytes(loaded)} MB`;
+      controller.enqueue(chunk);
+    },
+  }));
+  // WebAssembly compiles while it streams only when the type says so.
+  return new Response(body, { headers: { "content-type": "application/wasm" } });
+}
+
+export async function start(script, wasm) {
+  try {
+    if (!navigator.gpu) return show("no-webgpu");
+    if (!await navigator.gpu.requestAdapter()) return show("no-adapter");
+    navigator.serviceWorker?.register("./sw.js").catch((error) => console.warn("no offline copy:", error));
+    const base = document.baseURI;
+    const [{ default: init }, response] = await Promise.all([import(new URL(script, base)), fetch(new URL(wasm, base))]);
+    if (!response.ok) throw new Error(`${wasm}: ${response.status} ${response.statusText}`);
+    await init({ module_or_path: watched(response) });
+    show(null);
+    document.getElementById("admix").focus();
+  } catch (error) {
+    fail(error);
+  }
+}

@@ -1,0 +1,112 @@
+//! `cargo xtask test`: everything that has to pass before a change goes in.
+//!
+//! All of it is built in one profile, release, and into one folder: the tests run real diffusion and want optimised
+//! code, and the program that the end-to-end part drives is the one they were built with. clippy, doc and the check for
+//! WebAssembly use the same profile, so that build scripts and procedural macros are compiled once for all.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::end_to_end;
+use crate::process::{cargo, root, run as run_command};
+use crate::setup::{self, Need};
+use crate::toolchain::WasmToolchain;
+
+type Part = (&'static str, fn() -> Result<()>);
+
+/// In order: what fails quickly comes first, what shares a build comes together.
+const PARTS: &[Part] = &[
+    ("setup", || setup::ensure(Need::Test)),
+    ("fmt", || run_command(cargo().args(["fmt", "--all", "--check"]))),
+    ("clippy", clippy),
+    ("doc", doc),
+    ("build", build),
+    ("shaders", shaders),
+    ("tests", tests),
+    ("end-to-end", end_to_end::run),
+    ("wasm", wasm),
+];
+
+/// The command: `test [--keep-going] [PART]...`.
+pub fn run(arguments: &[String]) -> Result<()> {
+    let keep_going = arguments.iter().any(|argument| argument == "--keep-going");
+    let wanted: Vec<&str> =
+        arguments.iter().map(String::as_str).filter(|argument| *argument != "--keep-going").collect();
+    if let Some(unknown) = wanted.iter().find(|name| !PARTS.iter().any(|(part, _)| part == *name)) {
+        let names: Vec<&str> = PARTS.iter().map(|(part, _)| *part).collect();
+        bail!("there is no part `{unknown}`; the parts are {}", names.join(", "));
+    }
+
+    let mut report = Vec::new();
+    for (name, part) in PARTS.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(name)) {
+        eprintln!("\n=== {name}");
+        let start = Instant::now();
+        let outcome = part();
+        if let Err(error) = &outcome {
+            eprintln!("{name}: {error:#}");
+        }
+        eprintln!("=== {name}: {}, {}", verdict(&outcome), elapsed(start.elapsed()));
+        let failed = outcome.is_err();
+        report.push((*name, outcome, start.elapsed()));
+        if failed && !keep_going {
+            break;
+        }
+    }
+
+    println!("\nWhat ran, and how long it took:");
+    for (name, outcome, time) in &report {
+        println!("  {name:<12} {:<7} {:>9}", verdict(outcome), elapsed(*time));
+    }
+    println!("  {:<20} {:>9}", "in all", elapsed(report.iter().map(|(_, _, time)| *time).sum()));
+    let failed: Vec<&str> = report.iter().filter(|(_, outcome, _)| outcome.is_err()).map(|(name, ..)| *name).collect();
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+fn clippy() -> Result<()> {
+    run_command(cargo().args(["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn doc() -> Result<()> {
+    run_command(cargo().args(["doc", "--release", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// The program and every test, without running them: errors of the compiler come before failures of a test.
+fn build() -> Result<()> {
+    run_command(cargo().args(["build", "--release", "--workspace", "--bins", "--tests"]))
+}
+
+/// Every shader, by naga alone: needs no graphics card and says more than a driver would.
+fn shaders() -> Result<()> {
+    run_command(cargo().args(["test", "--release", "--workspace", "--test", "shader_validation"]))
+}
+
+fn tests() -> Result<()> {
+    run_command(cargo().args(["test", "--release", "--workspace", "--no-fail-fast"]))
+}
+
+/// Whether everything that the browser version is made of compiles for it.
+fn wasm() -> Result<()> {
+    let mut check = WasmToolchain::ready()?.cargo("check")?;
+    check.args(["--release", "--package", "admix-engine"]);
+    if root().join("app/src/lib.rs").exists() {
+        check.args(["--package", "admix", "--lib"]);
+    }
+    run_command(&mut check)
+}
+
+fn verdict(outcome: &Result<()>) -> &'static str {
+    if outcome.is_ok() { "ok" } else { "FAILED" }
+}
+
+fn elapsed(time: Duration) -> String {
+    let seconds = time.as_secs();
+    if seconds < 60 {
+        format!("{:.1} s", time.as_secs_f64())
+    } else {
+        format!("{} min {:02} s", seconds / 60, seconds % 60)
+    }
+}
