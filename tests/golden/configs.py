@@ -1,6 +1,6 @@
 """The fixture pipelines: diffusers configs at random weights, one function each."""
 
-from diffusers import AutoencoderKL, DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
@@ -78,7 +78,7 @@ MODELS = {
         committed=True,
     ),
     "sd2_tiny": dict(
-        unet=lambda: unet((24, 40), 1, 40, [2, 4], 8, 16, linear=True),
+        unet=lambda: unet((12, 20), 1, 40, [2, 4], 4, 16, linear=True),
         vae=lambda: vae((8, 16, 16), 1, 4, 64, scaling=0.25),
         text=lambda: text(40, 72, 3, 4, act="gelu", pad=0),
         scheduler=lambda: DDIMScheduler(
@@ -99,7 +99,7 @@ MODELS = {
         text=lambda: text(32, 64, 2, 4),
         scheduler=pndm,
         plain_scheduler=True,
-        latent=(16, 16),
+        latent=(8, 16),
         text_prefix="text_model.",
         committed=False,
     ),
@@ -107,7 +107,9 @@ MODELS = {
         unet=lambda: unet((48, 80, 112), 1, 40, 8, 16, 12),
         vae=lambda: vae((16, 16, 32, 48), 1, 16, 96),
         text=lambda: text(40, 48, 2, 5),
-        scheduler=lambda: EulerDiscreteScheduler(**BETAS, timestep_spacing="trailing"),
+        scheduler=lambda: DDIMScheduler(
+            **BETAS, clip_sample=False, set_alpha_to_one=False, steps_offset=1, timestep_spacing="trailing"
+        ),
         latent=(9, 13),
         text_prefix="text_model.",
         committed=False,
