@@ -101,7 +101,7 @@ fn ensure_debian(packages: &[&str]) -> Result<()> {
     }
     let apt = || {
         let mut apt = command("apt-get");
-        apt.args(["-q", "-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=300"]);
+        apt.args(["-qq", "-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"]);
         apt.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
         apt
     };

@@ -163,7 +163,7 @@ fn brotli(file: &Path) -> Result<Option<u64>> {
         return Ok(None);
     }
     let packed = target_dir()?.join("web-bindings").join("size.br");
-    run_command(command("brotli").args(["--best", "--force", "--output"]).arg(&packed).arg(file).stdin(Stdio::null()))?;
+    run_command(command("brotli").args(["--best", "--force", "-o"]).arg(&packed).arg(file).stdin(Stdio::null()))?;
     size(&packed).map(Some)
 }
 
