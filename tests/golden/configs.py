@@ -75,6 +75,7 @@ MODELS = {
         plain_scheduler=True,
         latent=(16, 16),
         text_prefix="text_model.",
+        tokenizer="files",
         committed=True,
     ),
     "sd2_tiny": dict(
@@ -91,6 +92,7 @@ MODELS = {
         ),
         latent=(14, 10),
         text_prefix="",
+        tokenizer="json",
         committed=True,
     ),
     "sd1_4level": dict(
@@ -101,6 +103,7 @@ MODELS = {
         plain_scheduler=True,
         latent=(8, 16),
         text_prefix="text_model.",
+        tokenizer=None,
         committed=False,
     ),
     "odd_widths": dict(
@@ -112,6 +115,7 @@ MODELS = {
         ),
         latent=(9, 13),
         text_prefix="text_model.",
+        tokenizer=None,
         committed=False,
     ),
 }

@@ -13,6 +13,7 @@ import configs
 import oracle
 import store
 import synth
+import tiny_tokenizer
 
 HERE = pathlib.Path(__file__).parent
 OUT = HERE / "models"
@@ -58,6 +59,8 @@ def save_folder(pipe, name: str, folder: pathlib.Path) -> None:
         if part == "text_encoder":
             data["dtype"] = "float16"
         config.write_text(json.dumps(data, indent=2) + "\n")
+    if c["tokenizer"]:
+        save_tokenizer(c["tokenizer"], folder)
     if c.get("plain_scheduler"):
         file = folder / "scheduler" / "scheduler_config.json"
         data = json.loads(file.read_text())
@@ -75,11 +78,29 @@ def save_folder(pipe, name: str, folder: pathlib.Path) -> None:
         file.write_text(json.dumps({"clip_sample": False} | {k: data[k] for k in keep}, indent=2) + "\n")
 
 
+def save_tokenizer(kind: str, folder: pathlib.Path) -> None:
+    """"files": vocab.json and merges.txt, as hubs hold them. "json": the one tokenizer.json that transformers 5 saves,
+    padding with "!" as SD2 does."""
+    target = folder / "tokenizer"
+    if kind == "files":
+        tiny_tokenizer.write(target, "<|endoftext|>")
+    else:
+        with tempfile.TemporaryDirectory() as tmp:
+            tiny_tokenizer.write(pathlib.Path(tmp), "!")
+            tiny_tokenizer.load(tmp).save_pretrained(target)
+        for file in sorted(target.glob("*.json")):
+            file.write_text(json.dumps(json.loads(file.read_text()), ensure_ascii=False) + "\n")
+    index = folder / "model_index.json"
+    data = json.loads(index.read_text())
+    data["tokenizer"] = ["transformers", "CLIPTokenizer"]
+    index.write_text(json.dumps(data, indent=2) + "\n")
+
+
 def load_folder(folder):
     """The folder as diffusers reads it, in f32."""
     return oracle.quiet(
         StableDiffusionPipeline.from_pretrained(
-            folder, torch_dtype=torch.float32, tokenizer=None, safety_checker=None, feature_extractor=None
+            folder, dtype=torch.float32, tokenizer=None, safety_checker=None, feature_extractor=None
         )
     )
 
@@ -100,6 +121,9 @@ def golden(pipe, name: str) -> None:
         "vae.in.image": synth.uniform(f"{name}/image", (1, 3, h * f, w * f)),
     }
     info = {"f64_rel": {}, "trace": {}, "runs": {}}
+    if c["tokenizer"]:
+        t["prompt.ids"] = torch.tensor(tiny_tokenizer.ids(tiny_tokenizer.load(OUT / name / "tokenizer")))
+        info["prompts"] = tiny_tokenizer.PROMPTS
     double = oracle.doubled(pipe)
 
     def keep(key, run):
