@@ -11,6 +11,7 @@ struct Params {
   m: u32, k4: u32, n4: u32, lda4: u32,
   ldb4: u32, ldc4: u32, ldr4: u32, act: u32,
   kernel: u32, stride: u32, out_w: u32, out_hw: u32,
+  // has_residual: 0 none, 1 after the activation, 2 before it.
   in_w: u32, in_hw: u32, has_bias: u32, has_residual: u32,
   has_row_bias: u32, row_bias_at4: u32, scale: f32, pad0: u32,
 }
@@ -45,8 +46,9 @@ fn finish(sum: vec4<f32>, row: u32, col: u32) -> vec4<f32> {
   var v = sum * p.scale;
   if (p.has_bias != 0u) { v += bias[col]; }
   if (p.has_row_bias != 0u) { v += row_bias[p.row_bias_at4 + col]; }
+  if (p.has_residual == 2u) { v += residual[row * p.ldr4 + col]; }
   v = activate(v, p.act);
-  if (p.has_residual != 0u) { v += residual[row * p.ldr4 + col]; }
+  if (p.has_residual == 1u) { v += residual[row * p.ldr4 + col]; }
   return v;
 }
 

@@ -22,7 +22,7 @@ pub struct Weight {
 }
 
 /// What follows the product.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub struct Epilogue<'a> {
     /// Added per column: [1, n].
     pub bias: Option<&'a Tensor>,
@@ -32,8 +32,16 @@ pub struct Epilogue<'a> {
     pub activation: Activation,
     /// Added last: [m, n].
     pub residual: Option<&'a Tensor>,
-    /// Multiplies the bare product (0 means 1): the strength of an un-merged adapter.
+    /// Add the residual before the activation instead: an un-merged adapter joining its layer.
+    pub residual_first: bool,
+    /// Multiplies the bare product: the strength of an un-merged adapter.
     pub scale: f32,
+}
+
+impl Default for Epilogue<'_> {
+    fn default() -> Self {
+        Epilogue { bias: None, row_bias: None, activation: Activation::None, residual: None, residual_first: false, scale: 1.0 }
+    }
 }
 
 /// Size of a padded picture that a convolution reads: `n` pictures of (`h` + 2 pad) x (`w` + 2 pad).
@@ -75,13 +83,12 @@ impl Recorder {
     /// GEGLU's first half: `value * gelu(gate)` where w holds values and gates interleaved by fours ([`super::pack::Pack::glu`]).
     /// x: [m, k], w: [k, 2 n], bias: [1, 2 n] interleaved likewise, y: [m, n].
     pub fn geglu(&mut self, x: &Tensor, w: &Weight, bias: &Tensor) -> Result<Tensor, TensorError> {
-        let y = self.tensor(x.rows, w.n / 2)?;
         if self.gpu().tier == Tier::Gpu {
             let wide = self.linear(x, w, Epilogue { bias: Some(bias), ..Default::default() })?;
-            self.glu_gate(&wide, &y)?;
-        } else {
-            self.gemm(x, w, Epilogue { bias: Some(bias), ..Default::default() }, &y, [1, 1, 0, 0, 0, 0], true)?;
+            return self.geglu_gate(&wide);
         }
+        let y = self.tensor(x.rows, w.n / 2)?;
+        self.gemm(x, w, Epilogue { bias: Some(bias), ..Default::default() }, &y, [1, 1, 0, 0, 0, 0], true)?;
         Ok(y)
     }
 
@@ -129,7 +136,6 @@ impl Recorder {
         debug_assert_eq!(x.stride, padded(w.k), "input features");
         let conv = geometry[0] != 1 || geometry[2] != 0;
         let (m, n4) = (y.rows as u32, (padded(w.n) / 4) as u32);
-        let scale = if e.scale == 0.0 { 1.0 } else { e.scale };
         let params = [
             m,
             (x.stride / 4) as u32,
@@ -146,10 +152,10 @@ impl Recorder {
             geometry[4],
             geometry[5],
             e.bias.is_some().into(),
-            e.residual.is_some().into(),
+            e.residual.map_or(0, |_| 1 + u32::from(e.residual_first)),
             e.row_bias.is_some().into(),
             e.row_bias.map_or(0, |(_, at)| at / 4) as u32,
-            scale.to_bits(),
+            e.scale.to_bits(),
             0,
         ];
         let tiled = self.gpu().tier == Tier::Gpu;

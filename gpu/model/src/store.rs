@@ -1,0 +1,309 @@
+//! Layers and the slots their weights live in.
+//!
+//! A model is built from its configuration alone: every layer allocates its packed buffers and registers a slot under the tensor's canonical
+//! name. Filling a slot packs a tensor in checkpoint layout into the layer's buffer, at any time and any number of times: that is what
+//! makes weights live. Programs recorded against the layers stay valid, because the buffers never move.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use admix_tensor::kernels::{Activation, Epilogue, Pack, Picture, Source, Weight};
+use admix_tensor::{Gpu, Recorder, Tensor};
+
+use crate::ModelError;
+
+/// Where one checkpoint tensor goes.
+#[derive(Clone)]
+pub struct Slot {
+    /// Packed buffer, possibly shared with neighbours (fused q, k, v).
+    pub target: Weight,
+    /// Shape facts.
+    pub pack: Pack,
+    /// First column inside the target.
+    pub column: usize,
+    /// The tensor is a table whose rows are looked up: [rows, cols].
+    pub table: bool,
+}
+
+impl Slot {
+    /// Elements the checkpoint tensor must have.
+    pub fn elements(&self) -> usize {
+        self.pack.out * self.pack.inp * self.pack.kernel * self.pack.kernel
+    }
+
+    /// Shape the checkpoint tensor must have, with 1 x 1 kernels also accepted as plain matrices.
+    pub fn accepts(&self, shape: &[usize]) -> bool {
+        let p = &self.pack;
+        let trimmed = match shape {
+            [head @ .., 1, 1] if shape.len() == 4 && p.kernel == 1 => head,
+            other => other,
+        };
+        if self.table {
+            trimmed == [p.inp, p.out]
+        } else if p.kernel > 1 {
+            trimmed == [p.out, p.inp, p.kernel, p.kernel]
+        } else if p.inp == 1 && trimmed.len() == 1 {
+            trimmed == [p.out]
+        } else {
+            trimmed == [p.out, p.inp]
+        }
+    }
+
+    /// Records the packing of `source` into place.
+    pub fn fill(&self, rec: &mut Recorder, source: &Source) -> Result<(), ModelError> {
+        if self.table {
+            rec.pack_rows(source, self.pack.inp, self.pack.out, &self.target)?;
+        } else {
+            rec.pack(source, self.pack, &self.target, self.column)?;
+        }
+        Ok(())
+    }
+}
+
+/// All slots of a model by canonical tensor name, and the device they live on.
+pub struct Store {
+    gpu: Arc<Gpu>,
+    /// Tells whether a tensor is kept as f16 (when the checkpoint's own values are f16 nothing is lost).
+    keep_f16: Box<dyn Fn(&str) -> bool>,
+    slots: BTreeMap<String, Slot>,
+    bytes: u64,
+}
+
+impl Store {
+    /// An empty store. `keep_f16(name)` chooses the precision of each matrix on the device.
+    pub fn new(gpu: &Arc<Gpu>, keep_f16: impl Fn(&str) -> bool + 'static) -> Store {
+        Store { gpu: gpu.clone(), keep_f16: Box::new(keep_f16), slots: BTreeMap::new(), bytes: 0 }
+    }
+
+    /// The device.
+    pub fn gpu(&self) -> &Arc<Gpu> {
+        &self.gpu
+    }
+
+    /// Slots by canonical name.
+    pub fn slots(&self) -> &BTreeMap<String, Slot> {
+        &self.slots
+    }
+
+    /// Bytes of weights on the device.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// One buffer for several matrices side by side, each registered under `<prefix>.weight`.
+    pub fn matrices(&mut self, parts: &[(String, Pack)]) -> Result<Weight, ModelError> {
+        let f16 = parts.iter().all(|(name, _)| (self.keep_f16)(&format!("{name}.weight")));
+        let packs: Vec<Pack> = parts.iter().map(|(_, p)| *p).collect();
+        let weight = Weight::empty(&self.gpu, &parts[0].0, &packs, f16)?;
+        self.bytes += weight.data.bytes();
+        let mut column = 0;
+        for (name, pack) in parts {
+            let slot = Slot { target: weight.clone(), pack: *pack, column, table: false };
+            self.slots.insert(format!("{name}.weight"), slot);
+            column += admix_tensor::padded(pack.columns());
+        }
+        Ok(weight)
+    }
+
+    /// Vectors side by side (biases of fused layers, or one norm parameter), f32, registered under the names given.
+    pub fn vectors(&mut self, parts: &[(String, usize, bool)]) -> Result<Tensor, ModelError> {
+        let packs: Vec<Pack> = parts.iter().map(|(_, n, glu)| Pack { glu: *glu, ..Pack::linear(*n, 1) }).collect();
+        let weight = Weight::empty(&self.gpu, &parts[0].0, &packs, false)?;
+        self.bytes += weight.data.bytes();
+        let mut column = 0;
+        for ((name, ..), pack) in parts.iter().zip(&packs) {
+            let slot = Slot { target: weight.clone(), pack: *pack, column, table: false };
+            self.slots.insert(name.clone(), slot);
+            column += admix_tensor::padded(pack.columns());
+        }
+        Ok(weight.data.first_row(weight.n))
+    }
+
+    /// An embedding table [rows, cols] under `name`.
+    pub fn table(&mut self, name: &str, rows: usize, cols: usize, may_f16: bool) -> Result<Weight, ModelError> {
+        let pack = Pack::linear(cols, rows);
+        let f16 = may_f16 && (self.keep_f16)(name);
+        let weight = Weight::empty(&self.gpu, name, &[pack], f16)?;
+        self.bytes += weight.data.bytes();
+        self.slots.insert(name.into(), Slot { target: weight.clone(), pack, column: 0, table: true });
+        Ok(Weight { k: rows, n: cols, ..weight })
+    }
+
+    /// A linear layer `<name>.weight` [out, inp] and, if wanted, `<name>.bias`.
+    pub fn linear(&mut self, name: &str, out: usize, inp: usize, bias: bool) -> Result<Layer, ModelError> {
+        self.layer(name, Pack::linear(out, inp), bias)
+    }
+
+    /// A convolution with a square kernel.
+    pub fn conv(&mut self, name: &str, out: usize, inp: usize, kernel: usize) -> Result<Layer, ModelError> {
+        self.layer(name, Pack { out, inp, kernel, glu: false }, true)
+    }
+
+    /// One layer of any shape.
+    pub fn layer(&mut self, name: &str, pack: Pack, bias: bool) -> Result<Layer, ModelError> {
+        let weight = self.matrices(&[(name.into(), pack)])?;
+        let bias = if bias { Some(self.vectors(&[(format!("{name}.bias"), pack.out, pack.glu)])?) } else { None };
+        Ok(Layer { weight, bias, side: Vec::new(), parts: vec![(name.into(), 0, pack.out)] })
+    }
+
+    /// Linear layers that read the same input, as one product: results stand side by side, each starting at a multiple of four columns.
+    pub fn fused(&mut self, parts: &[(String, usize)], inp: usize, bias: bool) -> Result<Layer, ModelError> {
+        let packs: Vec<_> = parts.iter().map(|(name, out)| (name.clone(), Pack::linear(*out, inp))).collect();
+        let weight = self.matrices(&packs)?;
+        let bias = if bias {
+            let rows: Vec<_> = parts.iter().map(|(name, out)| (format!("{name}.bias"), *out, false)).collect();
+            Some(self.vectors(&rows)?)
+        } else {
+            None
+        };
+        let mut at = 0;
+        let columns = parts.iter().map(|(name, out)| {
+            let here = (name.clone(), at, *out);
+            at += admix_tensor::padded(*out);
+            here
+        });
+        Ok(Layer { weight, bias, side: Vec::new(), parts: columns.collect() })
+    }
+
+    /// Gamma and beta of a normalisation over `c` channels.
+    pub fn norm(&mut self, name: &str, c: usize) -> Result<Norm, ModelError> {
+        let gamma = self.vectors(&[(format!("{name}.weight"), c, false)])?;
+        let beta = self.vectors(&[(format!("{name}.bias"), c, false)])?;
+        Ok(Norm { gamma, beta })
+    }
+}
+
+/// An un-merged low-rank adapter beside a layer: y += scale * up(down(x)).
+#[derive(Clone)]
+pub struct Side {
+    /// [rank, inp] (or a convolution with the layer's own kernel).
+    pub down: Weight,
+    /// [all columns of the layer, rank], zero outside the adapted part.
+    pub up: Weight,
+    /// Strength.
+    pub scale: f32,
+    /// Which adapter of the recipe this belongs to.
+    pub adapter: usize,
+}
+
+/// A linear layer or convolution with its optional bias and un-merged adapters.
+#[derive(Clone)]
+pub struct Layer {
+    /// Packed weight.
+    pub weight: Weight,
+    /// [1, n].
+    pub bias: Option<Tensor>,
+    /// Un-merged adapters.
+    pub side: Vec<Side>,
+    /// (canonical name without `.weight`, first column, columns) of each fused part.
+    pub parts: Vec<(String, usize, usize)>,
+}
+
+impl Layer {
+    /// y = activation(x w + bias) + residual. Un-merged adapters join before the activation.
+    pub fn linear(
+        &self,
+        rec: &mut Recorder,
+        x: &Tensor,
+        activation: Activation,
+        residual: Option<&Tensor>,
+    ) -> Result<Tensor, ModelError> {
+        let e = Epilogue { bias: self.bias.as_ref(), activation, residual, ..Default::default() };
+        if self.side.is_empty() {
+            return Ok(rec.linear(x, &self.weight, e)?);
+        }
+        debug_assert!(activation == Activation::None || residual.is_none(), "one place to join");
+        let sum = rec.linear(x, &self.weight, Epilogue { activation: Activation::None, ..e })?;
+        let parts: Result<Vec<_>, _> = self.side.iter().map(|s| rec.linear(x, &s.down, Epilogue::default())).collect();
+        self.join(rec, sum, parts?, activation)
+    }
+
+    /// value * gelu(gate) of a layer packed with interleaved gates; the result has half the columns.
+    pub fn geglu(&self, rec: &mut Recorder, x: &Tensor) -> Result<Tensor, ModelError> {
+        match (&self.bias, self.side.is_empty()) {
+            (Some(bias), true) => Ok(rec.geglu(x, &self.weight, bias)?),
+            _ => {
+                let wide = self.linear(rec, x, Activation::None, None)?;
+                Ok(rec.geglu_gate(&wide)?)
+            }
+        }
+    }
+
+    /// 3 x 3 convolution of a zero-padded picture, then `row_bias` (from the given column on) and `residual`.
+    pub fn conv3x3(
+        &self,
+        rec: &mut Recorder,
+        x: &Tensor,
+        size: Picture,
+        stride: usize,
+        row_bias: Option<(&Tensor, usize)>,
+        residual: Option<&Tensor>,
+    ) -> Result<(Tensor, Picture), ModelError> {
+        let e = Epilogue { bias: self.bias.as_ref(), row_bias, residual, ..Default::default() };
+        let (sum, out) = rec.conv3x3(x, size, &self.weight, stride, e)?;
+        let mut parts = Vec::new();
+        for side in &self.side {
+            parts.push(rec.conv3x3(x, size, &side.down, stride, Epilogue::default())?.0);
+        }
+        Ok((self.join(rec, sum, parts, Activation::None)?, out))
+    }
+
+    /// activation(conv(x) + residual) at stride 1.
+    pub fn conv3x3_activated(
+        &self,
+        rec: &mut Recorder,
+        x: &Tensor,
+        size: Picture,
+        activation: Activation,
+        residual: Option<&Tensor>,
+    ) -> Result<Tensor, ModelError> {
+        let e = Epilogue { bias: self.bias.as_ref(), activation, residual, residual_first: true, ..Default::default() };
+        Ok(rec.conv3x3(x, size, &self.weight, 1, e)?.0)
+    }
+
+    /// Convolution of a picture of `in_size` (rows, columns) whose padding, if any, is already in place; un-merged adapters do not apply.
+    pub fn conv_plain(
+        &self,
+        rec: &mut Recorder,
+        x: &Tensor,
+        in_size: (usize, usize),
+        stride: usize,
+        out: Picture,
+    ) -> Result<Tensor, ModelError> {
+        let y = rec.tensor(out.pixels(), self.weight.n)?;
+        let e = Epilogue { bias: self.bias.as_ref(), ..Default::default() };
+        rec.conv_into(x, in_size, &self.weight, stride, out, e, &y)?;
+        Ok(y)
+    }
+
+    /// Adds scale * up(part) of every un-merged adapter; the last one also applies the activation.
+    fn join(
+        &self,
+        rec: &mut Recorder,
+        mut sum: Tensor,
+        parts: Vec<Tensor>,
+        activation: Activation,
+    ) -> Result<Tensor, ModelError> {
+        for (i, (side, part)) in self.side.iter().zip(&parts).enumerate() {
+            let last = i + 1 == parts.len();
+            let e = Epilogue {
+                scale: side.scale,
+                residual: Some(&sum),
+                residual_first: true,
+                activation: if last { activation } else { Activation::None },
+                ..Default::default()
+            };
+            sum = rec.linear(part, &side.up, e)?;
+        }
+        Ok(sum)
+    }
+}
+
+/// Gamma and beta of a normalisation.
+#[derive(Clone)]
+pub struct Norm {
+    /// [1, c].
+    pub gamma: Tensor,
+    /// [1, c].
+    pub beta: Tensor,
+}

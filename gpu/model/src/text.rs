@@ -1,0 +1,121 @@
+//! CLIP text encoder (Radford et al. 2021), as transformers' `CLIPTextModel`: pre-norm transformer with causal attention.
+
+use std::sync::Arc;
+
+use admix_files::config::TextConfig;
+use admix_tensor::kernels::attention::{Heads, Operand};
+use admix_tensor::kernels::{Activation, Weight};
+use admix_tensor::{Program, Recorder, Tensor};
+
+use crate::store::{Layer, Norm, Store};
+use crate::ModelError;
+
+struct Block {
+    norm1: Norm,
+    qkv: Layer,
+    out: Layer,
+    norm2: Norm,
+    fc1: Layer,
+    fc2: Layer,
+}
+
+/// A text encoder whose weights live in a [`Store`].
+pub struct TextEncoder {
+    width: usize,
+    heads: usize,
+    activation: Activation,
+    eps: f32,
+    table: Weight,
+    position: Tensor,
+    length: usize,
+    blocks: Vec<Block>,
+    final_norm: Norm,
+}
+
+/// A recorded pass: write `tokens` (u32 bits, [1, n length]), submit, read `states` [n length, width].
+pub struct TextPass {
+    /// Token ids as u32 bits.
+    pub tokens: Tensor,
+    /// Hidden states after the final layer norm.
+    pub states: Tensor,
+    /// The commands.
+    pub program: Arc<Program>,
+}
+
+impl TextEncoder {
+    /// Allocates the layers of `config` under `prefix` (`text_encoder`).
+    pub fn new(store: &mut Store, config: &TextConfig, prefix: &str) -> Result<TextEncoder, ModelError> {
+        let c = config.hidden_size;
+        let activation = match config.hidden_act.as_str() {
+            "quick_gelu" => Activation::QuickGelu,
+            "gelu" => Activation::Gelu,
+            "silu" | "swish" => Activation::Silu,
+            "relu" => Activation::Relu,
+            other => return Err(ModelError::Unsupported { component: "text_encoder", what: format!("hidden_act \"{other}\"") }),
+        };
+        let root = format!("{prefix}.text_model");
+        let table = store.table(&format!("{root}.embeddings.token_embedding.weight"), config.vocab_size, c, true)?;
+        let length = config.max_position_embeddings;
+        let position = store.table(&format!("{root}.embeddings.position_embedding.weight"), length, c, false)?;
+        let mut blocks = Vec::new();
+        for i in 0..config.num_hidden_layers {
+            let at = format!("{root}.encoder.layers.{i}");
+            let parts = ["q_proj", "k_proj", "v_proj"].map(|p| (format!("{at}.self_attn.{p}"), c));
+            blocks.push(Block {
+                norm1: store.norm(&format!("{at}.layer_norm1"), c)?,
+                qkv: store.fused(&parts, c, true)?,
+                out: store.linear(&format!("{at}.self_attn.out_proj"), c, c, true)?,
+                norm2: store.norm(&format!("{at}.layer_norm2"), c)?,
+                fc1: store.linear(&format!("{at}.mlp.fc1"), config.intermediate_size, c, true)?,
+                fc2: store.linear(&format!("{at}.mlp.fc2"), c, config.intermediate_size, true)?,
+            });
+        }
+        let position = position.data.reshape(length, c);
+        let final_norm = store.norm(&format!("{root}.final_layer_norm"), c)?;
+        let (heads, eps) = (config.num_attention_heads, config.layer_norm_eps as f32);
+        Ok(TextEncoder { width: c, heads, activation, eps, table, position, length, blocks, final_norm })
+    }
+
+    /// Tokens a sequence holds (77).
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Elements of a token's state.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Layers.
+    pub fn layers(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Every layer that un-merged adapters can attach to.
+    pub fn layers_mut(&mut self) -> impl Iterator<Item = &mut Layer> {
+        self.blocks.iter_mut().flat_map(|b| [&mut b.qkv, &mut b.out, &mut b.fc1, &mut b.fc2])
+    }
+
+    /// Records the encoding of `n` sequences. `skip` leaves out that many last layers (A1111's "Clip skip" minus 1); the final norm stays.
+    pub fn record(&self, gpu: &Arc<admix_tensor::Gpu>, n: usize, skip: usize) -> Result<TextPass, ModelError> {
+        let rows = n * self.length;
+        let tokens = Tensor::empty(gpu, "tokens", 1, rows)?;
+        let mut rec = Recorder::new(gpu);
+        let mut x = rec.embed(&tokens, rows, &self.table, &self.position)?;
+        let d = self.width / self.heads;
+        let s = Heads { n, heads: self.heads, d, tq: self.length, tk: self.length, causal: true };
+        let step = admix_tensor::padded(self.width);
+        for block in &self.blocks[..self.blocks.len() - skip.min(self.blocks.len())] {
+            let h = rec.layer_norm(&x, self.eps, &block.norm1.gamma, &block.norm1.beta)?;
+            let qkv = block.qkv.linear(&mut rec, &h, Activation::None, None)?;
+            let part = |i: usize| Operand { tensor: &qkv, at: i * step };
+            let h = rec.attention(part(0), part(1), part(2), s)?;
+            x = block.out.linear(&mut rec, &h, Activation::None, Some(&x))?;
+            let h = rec.layer_norm(&x, self.eps, &block.norm2.gamma, &block.norm2.beta)?;
+            let h = block.fc1.linear(&mut rec, &h, self.activation, None)?;
+            x = block.fc2.linear(&mut rec, &h, Activation::None, Some(&x))?;
+        }
+        let states = rec.layer_norm(&x, self.eps, &self.final_norm.gamma, &self.final_norm.beta)?;
+        Ok(TextPass { tokens, states, program: rec.finish() })
+    }
+}
