@@ -1,6 +1,8 @@
 //! Every shader, in every variant the host side can ask for, parsed and validated by naga with no graphics card, resolved
 //! exactly as at run time. Beyond validity: each keeps within WebGPU's default limits and follows the binding order of
 //! `Gpu::pipeline`, each is launched from somewhere, and each define the host code or a shader mentions is known here.
+//!
+//! naga does not check that barriers stand in uniform control flow. Browsers do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,9 +11,6 @@ use std::path::Path;
 use admix_tensor::shader::{Defines, resolve, sources};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess};
-
-/// Shaders without variants.
-const PLAIN: &[&str] = &["combine", "concat", "glu_gate", "norm_apply", "picture", "rescale", "transpose"];
 
 /// Shaders whose defines vary independently of each other: (stem, [(define, values)]).
 const INDEPENDENT: &[(&str, &[(&str, &[u32])])] = &[
@@ -31,9 +30,9 @@ const MAX_INVOCATIONS: u32 = 256;
 /// One kernel's share of the parameter buffer.
 const MAX_UNIFORM_BYTES: u32 = 256;
 
-/// All variants by stem.
+/// All variants by stem. A shader that is not named in this file has one, without defines.
 fn variants() -> BTreeMap<&'static str, Vec<Defines>> {
-    let mut all: BTreeMap<&str, Vec<Defines>> = PLAIN.iter().map(|stem| (*stem, vec![Vec::new()])).collect();
+    let mut all: BTreeMap<&str, Vec<Defines>> = launched().into_iter().map(|stem| (stem, vec![Vec::new()])).collect();
     for (stem, axes) in INDEPENDENT {
         all.insert(stem, product(axes));
     }
@@ -105,12 +104,12 @@ fn every_variant_is_valid_within_the_default_limits() {
 }
 
 #[test]
-fn every_shader_has_variants_here_and_a_launch() {
-    let known: BTreeSet<&str> = variants().into_keys().collect();
-    assert_eq!(launched(), known, "the shaders below shaders/ (left) are not those listed in this test (right)");
+fn every_shader_is_launched_from_somewhere() {
+    let gone: Vec<&str> = variants().into_keys().filter(|stem| !launched().contains(stem)).collect();
+    assert!(gone.is_empty(), "this test knows variants of shaders that are not below shaders/: {gone:?}");
 
     let rust: String = host_files().into_iter().map(|(_, text)| text).collect();
-    let idle: Vec<&str> = known.into_iter().filter(|stem| !rust.contains(&format!("\"{stem}\""))).collect();
+    let idle: Vec<&str> = launched().into_iter().filter(|stem| !rust.contains(&format!("\"{stem}\""))).collect();
     assert!(idle.is_empty(), "no Rust file below gpu/ names these shaders: {idle:?}");
 }
 
@@ -280,10 +279,6 @@ fn faults_are_seen() {
     assert!(validate(&shader(&format!("{out} {behind}"), "y[i] = x[i];")).is_err());
     assert!(
         validate(&shader(&format!("{out} var<workgroup> w: array<f32, 5000>;"), "w[i] = 1.0; y[i] = w[i];")).is_err()
-    );
-    assert!(
-        validate(&shader(out, "if (i > p.a) { workgroupBarrier(); } y[i] = 0.0;")).is_err(),
-        "a barrier that some skip"
     );
     assert!(validate("@compute @workgroup_size(512) fn main() {}").is_err());
 }
