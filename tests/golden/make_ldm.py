@@ -93,14 +93,14 @@ def ldm_name(name: str, pipe) -> tuple[str, bool]:
     return f"cond_stage_model.transformer.{key}", False
 
 
-def single_file(pipe) -> dict:
-    """The pipeline's weights as one ldm state dict, f16."""
+def single_file(pipe, dtype=torch.float16) -> dict:
+    """The pipeline's weights as one ldm state dict."""
     out = {}
     for component in ("unet", "vae", "text_encoder"):
         prefix = "text_model." if component == "text_encoder" else ""
         for key, value in getattr(pipe, component).state_dict().items():
             name, matrix = ldm_name(f"{component}.{prefix}{key}", pipe)
-            value = value.half()
+            value = value.to(dtype)
             out[name] = value[..., None, None] if matrix else value
     # Old text encoders also carry this buffer; a reader has to leave it out.
     n = pipe.text_encoder.config.max_position_embeddings

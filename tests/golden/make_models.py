@@ -62,20 +62,25 @@ def save_folder(pipe, name: str, folder: pathlib.Path) -> None:
     if c["tokenizer"]:
         save_tokenizer(c["tokenizer"], folder)
     if c.get("plain_scheduler"):
-        file = folder / "scheduler" / "scheduler_config.json"
-        data = json.loads(file.read_text())
-        keep = [
-            "_class_name",
-            "beta_end",
-            "beta_schedule",
-            "beta_start",
-            "num_train_timesteps",
-            "set_alpha_to_one",
-            "skip_prk_steps",
-            "steps_offset",
-        ]
-        # SD1's file also says clip_sample false: PNDM ignores it, DDIM made from this config needs it.
-        file.write_text(json.dumps({"clip_sample": False} | {k: data[k] for k in keep}, indent=2) + "\n")
+        thin_scheduler(folder)
+
+
+def thin_scheduler(folder: pathlib.Path) -> None:
+    """Leaves in scheduler_config.json only what the file of Stable Diffusion 1.x says."""
+    file = folder / "scheduler" / "scheduler_config.json"
+    data = json.loads(file.read_text())
+    keep = [
+        "_class_name",
+        "beta_end",
+        "beta_schedule",
+        "beta_start",
+        "num_train_timesteps",
+        "set_alpha_to_one",
+        "skip_prk_steps",
+        "steps_offset",
+    ]
+    # That file also says clip_sample false: PNDM ignores it, DDIM made from this config needs it.
+    file.write_text(json.dumps({"clip_sample": False} | {k: data[k] for k in keep}, indent=2) + "\n")
 
 
 def save_tokenizer(kind: str, folder: pathlib.Path) -> None:

@@ -6,8 +6,10 @@ itself has from exact arithmetic, written beside each result as `f64_rel`.
 
 import copy
 
+import diffusers
 import numpy as np
 import torch
+import transformers
 from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
@@ -19,6 +21,9 @@ from diffusers import (
 import store
 import synth
 
+for library in (diffusers, transformers):
+    library.logging.set_verbosity_error()
+    library.logging.disable_progress_bar()
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
 torch.set_grad_enabled(False)
@@ -156,7 +161,7 @@ def img2img(pipe, name, noise, z0, cond, uncond, strength, steps=20, cfg=7.5) ->
     used = p.scheduler
     pipe.last_schedule = {
         "timesteps": [float(t) for t in used.timesteps],
-        "sigmas": [float(s) for s in used.sigmas],
+        "sigmas": [float(s) for s in getattr(used, "sigmas", [])],
         "steps_run": min(int(steps * strength), steps),
     }
     return out

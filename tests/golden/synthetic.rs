@@ -117,7 +117,6 @@ pub fn write_folder(golden: &Path, name: &str, out: &Path) -> io::Result<()> {
 /// Writes the pipeline as one ldm checkpoint at `out` (only for fixtures that have ldm names).
 pub fn write_ldm(golden: &Path, name: &str, out: &Path) -> io::Result<()> {
     let all = tensors(golden, name)?;
-    let rows: Option<Vec<_>> =
-        all.iter().map(|t| Some((t.ldm.clone()?, &t.ldm_shape[..], &t.bytes[..]))).collect();
+    let rows: Option<Vec<_>> = all.iter().map(|t| Some((t.ldm.clone()?, &t.ldm_shape[..], &t.bytes[..]))).collect();
     write(out, &rows.ok_or_else(|| bad("this fixture has no ldm names"))?)
 }
