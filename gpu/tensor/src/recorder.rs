@@ -147,7 +147,7 @@ impl Tensor {
 /// One kernel call.
 pub struct Launch<'a> {
     /// Stem of the shader below `shaders/`.
-    pub shader: &'a str,
+    pub shader: &'static str,
     /// Variant constants.
     pub defines: &'a [(&'static str, u32)],
     /// The uniform block: 32-bit words (f32 as bits), padded to 16 bytes here.
@@ -161,12 +161,13 @@ pub struct Launch<'a> {
 }
 
 enum Step {
-    Dispatch { pipeline: Arc<Pipeline>, bind: wgpu::BindGroup, groups: [u32; 3] },
+    Dispatch { pipeline: Arc<Pipeline>, bind: wgpu::BindGroup, groups: [u32; 3], shader: &'static str },
     Copy { source: wgpu::Buffer, from: u64, target: wgpu::Buffer, to: u64, bytes: u64 },
     Program(Arc<Program>),
 }
 
 struct Pending {
+    shader: &'static str,
     pipeline: Arc<Pipeline>,
     tensors: Vec<Tensor>,
     params_at: u64,
@@ -255,6 +256,7 @@ impl Recorder {
         self.params.extend_from_slice(words);
         self.params.resize(params_at as usize + UNIFORM_ALIGN, 0);
         self.drafts.push(Draft::Dispatch(Box::new(Pending {
+            shader: launch.shader,
             pipeline,
             tensors: launch.reads.iter().chain(launch.writes).map(|t| (*t).clone()).collect(),
             params_at,
@@ -333,7 +335,7 @@ impl Recorder {
                     layout: &pending.pipeline.layout,
                     entries: &entries,
                 });
-                Step::Dispatch { pipeline: pending.pipeline, bind, groups: pending.groups }
+                Step::Dispatch { pipeline: pending.pipeline, bind, groups: pending.groups, shader: pending.shader }
             }
         });
         let steps: Vec<Step> = steps.collect();
@@ -374,7 +376,7 @@ impl Program {
     fn encode_into(&self, encoder: &mut wgpu::CommandEncoder, pass: &mut Option<wgpu::ComputePass<'static>>) {
         for step in &self.steps {
             match step {
-                Step::Dispatch { pipeline, bind, groups } => {
+                Step::Dispatch { pipeline, bind, groups, .. } => {
                     let pass =
                         pass.get_or_insert_with(|| encoder.begin_compute_pass(&Default::default()).forget_lifetime());
                     pass.set_pipeline(&pipeline.pipeline);
@@ -388,6 +390,40 @@ impl Program {
                 Step::Program(inner) => inner.encode_into(encoder, pass),
             }
         }
+    }
+
+    /// Where the time goes: each run of kernel calls of one shader submitted and waited for on its own, the best of `rounds`:
+    /// (shader, calls, seconds), longest first. For benches only: it blocks.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn profile(&self, rounds: usize) -> Vec<(&'static str, usize, f64)> {
+        let mut totals: Vec<(&'static str, usize, f64)> = Vec::new();
+        for step in &self.steps {
+            let Step::Dispatch { pipeline, bind, groups, shader } = step else { continue };
+            let mut best = f64::MAX;
+            for _ in 0..rounds.max(1) {
+                let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+                {
+                    let mut pass = encoder.begin_compute_pass(&Default::default());
+                    pass.set_pipeline(&pipeline.pipeline);
+                    pass.set_bind_group(0, bind, &[]);
+                    pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
+                }
+                let start = std::time::Instant::now();
+                self.gpu.queue.submit([encoder.finish()]);
+                // A failed wait only spoils a figure.
+                let _ = self.gpu.device.poll(wgpu::PollType::wait_indefinitely());
+                best = best.min(start.elapsed().as_secs_f64());
+            }
+            match totals.iter_mut().find(|t| t.0 == *shader) {
+                Some(entry) => {
+                    entry.1 += 1;
+                    entry.2 += best;
+                }
+                None => totals.push((shader, 1, best)),
+            }
+        }
+        totals.sort_by(|a, b| b.2.total_cmp(&a.2));
+        totals
     }
 
     /// Encodes and submits in one go.
