@@ -1,1 +1,15 @@
-//! admix-mix
+//! From a recipe to effective weights: merge methods, adapter deltas, block weights, rounding and export.
+//!
+//! A recipe is a pure function from pristine tensors to effective tensors, computed in f32 on the device, tensor by tensor. The picture's
+//! weights and the exported ones come from the same passes and are the same bits.
+
+pub mod blocks;
+mod error;
+pub mod flat;
+pub mod method;
+mod methods;
+pub mod recipe;
+
+pub use error::MixError;
+pub use method::{Knob, Method, method, methods};
+pub use recipe::Recipe;

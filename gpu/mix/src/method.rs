@@ -1,0 +1,278 @@
+//! What a merge method is, and the registry of all of them. One published algorithm = one name = one file in `methods/`.
+
+use std::ops::RangeInclusive;
+
+use admix_tensor::{Recorder, Tensor};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::MixError;
+use crate::flat::Flat;
+use crate::recipe::{Knobs, Stage};
+
+/// A number that a person may turn.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Knob {
+    /// Name in recipes.
+    pub name: &'static str,
+    /// Name for people.
+    pub label: &'static str,
+    /// Smallest value.
+    pub min: f64,
+    /// Largest value.
+    pub max: f64,
+    /// Value where a recipe says nothing.
+    pub default: f64,
+    /// What it does, in a sentence.
+    pub help: &'static str,
+    /// How it is entered.
+    pub kind: KnobKind,
+}
+
+/// How a knob is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KnobKind {
+    /// Any number in the range.
+    Number,
+    /// Whole numbers in the range.
+    Whole,
+    /// On or off, 1 or 0, `true` or `false`.
+    Switch,
+}
+
+impl Knob {
+    /// A knob of real numbers.
+    pub const fn number(
+        name: &'static str,
+        label: &'static str,
+        min: f64,
+        max: f64,
+        default: f64,
+        help: &'static str,
+    ) -> Knob {
+        Knob { name, label, min, max, default, help, kind: KnobKind::Number }
+    }
+
+    /// A switch.
+    pub const fn switch(name: &'static str, label: &'static str, default: bool, help: &'static str) -> Knob {
+        let default = if default { 1.0 } else { 0.0 };
+        Knob { name, label, min: 0.0, max: 1.0, default, help, kind: KnobKind::Switch }
+    }
+
+    /// A knob of whole numbers.
+    pub const fn whole(
+        name: &'static str,
+        label: &'static str,
+        min: f64,
+        max: f64,
+        default: f64,
+        help: &'static str,
+    ) -> Knob {
+        Knob { name, label, min, max, default, help, kind: KnobKind::Whole }
+    }
+
+    /// The number that `value` stands for, if it is one this knob takes.
+    fn accept(&self, value: &Value, place: &str) -> Result<f64, MixError> {
+        let number = match value {
+            Value::Bool(on) if self.kind == KnobKind::Switch => f64::from(u8::from(*on)),
+            other => match other.as_f64() {
+                Some(number) => number,
+                None => return Err(MixError::recipe(place, "expected a number, or true or false for a switch")),
+            },
+        };
+        if !(self.min..=self.max).contains(&number) {
+            let reason = format!("{number} is out of range; allowed: {} to {}", self.min, self.max);
+            return Err(MixError::recipe(place, reason));
+        }
+        if self.kind != KnobKind::Number && number.fract() != 0.0 {
+            return Err(MixError::recipe(place, format!("{number} is not a whole number")));
+        }
+        Ok(number)
+    }
+}
+
+/// What a stage asks of a method for one tensor, apart from the data.
+#[derive(Clone, Debug)]
+pub struct Settings<'a> {
+    /// Canonical name of the tensor (random methods depend on it).
+    pub name: &'a str,
+    /// Its shape.
+    pub shape: &'a [usize],
+    /// Weights of the models for this tensor, block factors included.
+    pub weights: Vec<f64>,
+    /// Knobs of the stage as the recipe gives them.
+    pub knobs: &'a Knobs,
+    /// Knobs of each model as the recipe gives them.
+    pub model_knobs: Vec<&'a Knobs>,
+    /// Seed of random methods.
+    pub seed: u64,
+}
+
+impl Settings<'_> {
+    /// A stage knob: the recipe's value or the default of `table`.
+    pub fn knob(&self, table: &[Knob], name: &str) -> f64 {
+        read(self.knobs, table, name)
+    }
+
+    /// A stage switch.
+    pub fn switch(&self, table: &[Knob], name: &str) -> bool {
+        self.knob(table, name) != 0.0
+    }
+
+    /// A knob of model `i`; a stage knob of the same name stands in for all models.
+    pub fn model_knob(&self, table: &[Knob], i: usize, name: &str) -> f64 {
+        let own = self.model_knobs.get(i).filter(|k| k.contains_key(name));
+        read(own.copied().unwrap_or(self.knobs), table, name)
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// True for tensors without elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn read(knobs: &Knobs, table: &[Knob], name: &str) -> f64 {
+    let default = table.iter().find(|k| k.name == name).map_or(0.0, |k| k.default);
+    match knobs.get(name) {
+        Some(Value::Bool(on)) => f64::from(u8::from(*on)),
+        Some(value) => value.as_f64().unwrap_or(default),
+        None => default,
+    }
+}
+
+/// The tensors of one merge on the device.
+pub struct Inputs<'a> {
+    /// The result of the stages before.
+    pub base: &'a Flat,
+    /// What task vectors start from, where it is not `base`.
+    pub origin: Option<&'a Flat>,
+    /// The models.
+    pub models: &'a [&'a Flat],
+    /// What each model is compared with, where it is neither `origin` nor, without one, `base`.
+    pub minus: &'a [Option<&'a Flat>],
+    /// Random numbers in [0, 1) of each model to use in place of the generator's (tests against outside oracles).
+    pub uniforms: &'a [Tensor],
+}
+
+/// The same in host memory, for the twins.
+pub struct HostInputs<'a> {
+    /// The result of the stages before.
+    pub base: &'a [f32],
+    /// What task vectors start from.
+    pub origin: &'a [f32],
+    /// The models.
+    pub models: &'a [&'a [f32]],
+    /// What each model is compared with.
+    pub minus: &'a [&'a [f32]],
+    /// Random numbers of each model.
+    pub uniforms: &'a [&'a [f32]],
+}
+
+/// A merge method. Implementations are unit structs in `methods/`, one file each.
+pub trait Method: Sync {
+    /// Name in recipes.
+    fn name(&self) -> &'static str;
+    /// Name for people.
+    fn label(&self) -> &'static str;
+    /// Paper or program that the algorithm is from, exactly.
+    fn citation(&self) -> &'static str;
+    /// Knobs of the stage.
+    fn knobs(&self) -> &'static [Knob] {
+        &[]
+    }
+    /// Knobs of each model beside its weight.
+    fn model_knobs(&self) -> &'static [Knob] {
+        &[]
+    }
+    /// How many models it takes.
+    fn models(&self) -> RangeInclusive<usize> {
+        1..=usize::MAX
+    }
+    /// True when models have weights. Without, a block factor f gives B + f (result - B).
+    fn weighted(&self) -> bool {
+        true
+    }
+    /// True when the method compares models with `minus` (only `add_difference` and its kin).
+    fn uses_minus(&self) -> bool {
+        false
+    }
+    /// True when the method reads the origin, so that stages after the first must supply it.
+    fn uses_origin(&self) -> bool {
+        false
+    }
+    /// True when the result is B whatever the models are.
+    fn keeps_base(&self, settings: &Settings<'_>) -> bool {
+        self.weighted() && settings.weights.iter().all(|w| *w == 0.0)
+    }
+    /// Records the merge of one tensor into `out`, which has `base`'s length and any kind.
+    fn record(
+        &self,
+        rec: &mut Recorder,
+        inputs: &Inputs<'_>,
+        settings: &Settings<'_>,
+        out: &Flat,
+    ) -> Result<(), MixError>;
+    /// CPU twin.
+    fn reference(&self, inputs: &HostInputs<'_>, settings: &Settings<'_>) -> Vec<f32>;
+}
+
+/// All methods, in the order in which lists show them.
+pub fn methods() -> &'static [&'static dyn Method] {
+    crate::methods::ALL
+}
+
+/// The method of that name. Errors name those that exist.
+pub fn method(name: &str) -> Result<&'static dyn Method, MixError> {
+    methods().iter().copied().find(|m| m.name() == name).ok_or_else(|| {
+        let known: Vec<_> = methods().iter().map(|m| m.name()).collect();
+        MixError::Method { method: name.into(), reason: format!("unknown; known: {}", known.join(", ")) }
+    })
+}
+
+/// Checks a stage of a recipe against its method.
+pub(crate) fn check_stage(stage: &Stage, place: &str) -> Result<(), MixError> {
+    let method = method(&stage.method).map_err(|e| MixError::recipe(format!("{place}.method"), e.to_string()))?;
+    let range = method.models();
+    if !range.contains(&stage.models.len()) {
+        let wanted = match (*range.start(), *range.end()) {
+            (1, usize::MAX) => "at least one model".to_string(),
+            (low, usize::MAX) => format!("at least {low} models"),
+            (low, high) if low == high => format!("exactly {low} model{}", if low == 1 { "" } else { "s" }),
+            (low, high) => format!("{low} to {high} models"),
+        };
+        let reason = format!("{} takes {wanted}, found {}", stage.method, stage.models.len());
+        return Err(MixError::recipe(format!("{place}.models"), reason));
+    }
+    let find = |tables: &[&[Knob]], key: &str, path: String, also: &str| -> Result<Knob, MixError> {
+        let all = || tables.iter().flat_map(|t| t.iter());
+        all().find(|k| k.name == key).copied().ok_or_else(|| {
+            let names: Vec<_> = all().map(|k| k.name).collect();
+            let known = format!("{also}{}", names.join(", "));
+            let known = if known.is_empty() { "none".into() } else { known };
+            MixError::recipe(path, format!("unknown field for method {}; known here: {known}", stage.method))
+        })
+    };
+    for (key, value) in &stage.params {
+        let path = format!("{place}.params.{key}");
+        // A per-model knob may stand in `params` for all models.
+        find(&[method.knobs(), method.model_knobs()], key, path.clone(), "")?.accept(value, &path)?;
+    }
+    for (i, model) in stage.models.iter().enumerate() {
+        for (key, value) in &model.params {
+            let path = format!("{place}.models[{i}].{key}");
+            let also = "ref, sha256, weight, text_weight, minus, ";
+            find(&[method.model_knobs()], key, path.clone(), also)?.accept(value, &path)?;
+        }
+        if model.minus.is_some() && !method.uses_minus() {
+            let path = format!("{place}.models[{i}].minus");
+            return Err(MixError::recipe(path, format!("method {} has no use for it", stage.method)));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! The merge methods: one published algorithm a file, listed once here and nowhere else.
+
+mod add_difference;
+mod weighted_sum;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use weighted_sum::linear;
+
+use admix_tensor::Gpu;
+
+use crate::flat::MAX_MODELS;
+use crate::method::Method;
+
+/// Every method there is.
+pub(crate) static ALL: &[&dyn Method] = &[&weighted_sum::WeightedSum, &add_difference::AddDifference];
+
+/// How many model tensors one pass may bind beside the base, the result and `others`.
+pub(crate) fn room(gpu: &Gpu, others: usize) -> usize {
+    let buffers = gpu.limits.max_storage_buffers_per_shader_stage as usize;
+    buffers.saturating_sub(2 + others).clamp(1, MAX_MODELS - 1)
+}

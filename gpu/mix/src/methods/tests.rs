@@ -1,0 +1,219 @@
+//! Every method against its oracle (tests/golden/merges*.safetensors, made with mergekit) on the device and in its CPU twin.
+//!
+//! The bound is the largest difference relative to the tensor's largest expected value: 1e-5, eighty units in the last place of f32. A few
+//! additions in f32 in another order stay below 1e-6; sums over whole tensors (norms, cosines) are what needs the rest.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use admix_tensor::{DeviceOptions, Gpu, Recorder, Tensor, Tier};
+use serde_json::Value;
+
+use crate::flat::{Flat, Kind};
+use crate::method::{HostInputs, Inputs, Method, Settings, method};
+use crate::recipe::Knobs;
+
+const BOUND: f64 = 1e-5;
+
+fn devices() -> [Arc<Gpu>; 2] {
+    static DEVICES: OnceLock<[Arc<Gpu>; 2]> = OnceLock::new();
+    let open = |tier, default_limits| {
+        let options = DeviceOptions { tier: Some(tier), default_limits };
+        pollster::block_on(Gpu::open(&options)).expect("the tests need a Vulkan driver (see CONTRIBUTING.md)")
+    };
+    DEVICES.get_or_init(|| [open(Tier::Cpu, false), open(Tier::Gpu, true)]).clone()
+}
+
+/// Tensors of a golden file: (shape, f32 values), and its description.
+struct Golden {
+    tensors: HashMap<String, (Vec<usize>, Vec<f32>)>,
+    info: Value,
+}
+
+fn golden(file: &str) -> Golden {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(file);
+    let bytes = std::fs::read(&path).expect("the golden file is in the repository");
+    let header = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+    let head: Value = serde_json::from_slice(&bytes[8..8 + header]).expect("a JSON header");
+    let mut tensors = HashMap::new();
+    for (name, info) in head.as_object().expect("an object") {
+        if name == "__metadata__" {
+            continue;
+        }
+        assert_eq!(info["dtype"], "F32");
+        let shape = info["shape"].as_array().expect("a shape").iter().map(|v| v.as_u64().expect("a size") as usize);
+        let at = |i: usize| info["data_offsets"][i].as_u64().expect("an offset") as usize + 8 + header;
+        tensors.insert(name.clone(), (shape.collect(), bytemuck::pod_collect_to_vec(&bytes[at(0)..at(1)])));
+    }
+    let info = head["__metadata__"]["admix_golden"].as_str().expect("the cases");
+    Golden { tensors, info: serde_json::from_str(info).expect("cases in JSON") }
+}
+
+/// Largest difference relative to the largest expected value.
+fn difference(found: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let scale = expected.iter().fold(0f32, |m, v| m.max(v.abs())).max(1e-30);
+    let worst = found.iter().zip(expected).map(|(a, b)| f64::from((a - b).abs()));
+    assert!(found.iter().all(|v| v.is_finite()), "finite results");
+    worst.fold(0.0, f64::max) / f64::from(scale)
+}
+
+/// One case of one method, ready to run.
+struct Case<'a> {
+    method: &'static dyn Method,
+    settings: Settings<'a>,
+    base: &'a [f32],
+    models: Vec<&'a [f32]>,
+    minus: Vec<&'a [f32]>,
+    uniforms: Vec<&'a [f32]>,
+}
+
+impl Case<'_> {
+    fn on_device(&self, gpu: &Arc<Gpu>) -> Vec<f32> {
+        let upload = |v: &[f32]| Flat::upload_f32(gpu, "test", v).expect("small");
+        let base = upload(self.base);
+        let models: Vec<Flat> = self.models.iter().map(|m| upload(m)).collect();
+        let minus: Vec<Option<Flat>> =
+            self.minus.iter().map(|c| if std::ptr::eq(*c, self.base) { None } else { Some(upload(c)) }).collect();
+        let uniforms: Vec<Tensor> = self.uniforms.iter().map(|u| upload(u).data).collect();
+        let models: Vec<&Flat> = models.iter().collect();
+        let minus: Vec<Option<&Flat>> = minus.iter().map(Option::as_ref).collect();
+        let inputs = Inputs { base: &base, origin: None, models: &models, minus: &minus, uniforms: &uniforms };
+        let mut rec = Recorder::new(gpu);
+        let out = Flat::empty(gpu, "out", base.len, Kind::F32).expect("small");
+        self.method.record(&mut rec, &inputs, &self.settings, &out).expect("records");
+        rec.finish().submit();
+        pollster::block_on(out.read_f32(gpu)).expect("reads back")
+    }
+
+    fn on_host(&self) -> Vec<f32> {
+        let inputs = HostInputs {
+            base: self.base,
+            origin: self.base,
+            models: &self.models,
+            minus: &self.minus,
+            uniforms: &self.uniforms,
+        };
+        self.method.reference(&inputs, &self.settings)
+    }
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().map(|a| a.iter().map(|v| v.as_f64().expect("a number")).collect()).unwrap_or_default()
+}
+
+/// Runs every case of `file` whose method passes `wanted`, through `adapt` which may rename models and knobs.
+fn check(file: &str, wanted: impl Fn(&str) -> bool) {
+    let data = golden(file);
+    let mut count = 0;
+    for case in data.info["cases"].as_array().expect("cases") {
+        let (name, method_name) = (case["name"].as_str().expect("a name"), case["method"].as_str().expect("a method"));
+        if !wanted(method_name) {
+            continue;
+        }
+        let models: Vec<&str> =
+            case["models"].as_array().expect("models").iter().map(|m| m.as_str().expect("a name")).collect();
+        let weights = numbers(&case["weight"]);
+        let knobs: Knobs = case["params"]
+            .as_object()
+            .map(|p| p.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
+            .unwrap_or_default();
+        let density = numbers(&case["density"]);
+        let model_knobs: Vec<Knobs> = (0..models.len())
+            .map(|i| density.get(i).map(|d| ("density".to_string(), (*d).into())).into_iter().collect())
+            .collect();
+        for tensor in data.info["tensors"].as_array().expect("tensors").iter().map(|t| t.as_str().expect("a name")) {
+            let Some((shape, expected)) = data.tensors.get(&format!("{name}.{tensor}")) else { continue };
+            let input = |model: &str| data.tensors[&format!("in.{model}.{tensor}")].1.as_slice();
+            let base = input("B");
+            let minus = match case["minus"].as_array() {
+                Some(list) => list.iter().map(|m| input(m.as_str().expect("a name"))).collect(),
+                None => vec![base; models.len()],
+            };
+            let settings = Settings {
+                name: tensor,
+                shape,
+                weights: weights.clone(),
+                knobs: &knobs,
+                model_knobs: model_knobs.iter().collect(),
+                seed: 0,
+            };
+            let case = Case {
+                method: method(method_name).expect("it exists"),
+                settings,
+                base,
+                models: models.iter().map(|m| input(m)).collect(),
+                minus,
+                uniforms: Vec::new(),
+            };
+            let twin = difference(&case.on_host(), expected);
+            assert!(twin <= BOUND, "{name} {tensor}: the twin differs by {twin:.1e}");
+            for gpu in devices() {
+                let found = difference(&case.on_device(&gpu), expected);
+                assert!(found <= BOUND, "{name} {tensor} ({:?}): {found:.1e}", gpu.tier);
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 0, "no case ran");
+}
+
+#[test]
+fn weighted_sum_is_mergekits_linear() {
+    check("merges.safetensors", |m| m == "weighted_sum");
+}
+
+#[test]
+fn add_difference_is_mergekits_task_arithmetic() {
+    check("merges.safetensors", |m| m == "add_difference");
+}
+
+/// Inputs as f16 and bf16 pairs give what their values as f32 give; results are rounded as the host rounds.
+#[test]
+fn half_inputs_and_results_round_to_nearest_even() {
+    let count = 4099;
+    // Every f16 there is among the inputs' bits, first part; subnormals included.
+    let patterns = |from: u32| -> Vec<u16> {
+        (0..count).map(|i| ((from + i * 16) & 0xffff) as u16).filter(|b| b & 0x7c00 != 0x7c00).collect()
+    };
+    let (a, b) = (patterns(3), patterns(40_001));
+    let len = a.len().min(b.len());
+    let bytes = |v: &[u16]| -> Vec<u8> { v[..len].iter().flat_map(|h| h.to_le_bytes()).collect() };
+    let values = |v: &[u16]| -> Vec<f32> { v[..len].iter().map(|h| half::f16::from_bits(*h).to_f32()).collect() };
+    let weights = [0.37];
+    let knobs = Knobs::new();
+    for gpu in devices() {
+        let base = Flat::upload(&gpu, "a", &bytes(&a), Kind::F16).expect("small");
+        let wide = Flat::upload_f32(&gpu, "b", &values(&b)).expect("small");
+        let settings = Settings {
+            name: "t",
+            shape: &[len],
+            weights: weights.to_vec(),
+            knobs: &knobs,
+            model_knobs: vec![&knobs],
+            seed: 0,
+        };
+        let run = |base: &Flat, model: &Flat, kind: Kind| {
+            let inputs = Inputs { base, origin: None, models: &[model], minus: &[None], uniforms: &[] };
+            let out = Flat::empty(&gpu, "out", len, kind).expect("small");
+            let mut rec = Recorder::new(&gpu);
+            method("weighted_sum").expect("exists").record(&mut rec, &inputs, &settings, &out).expect("records");
+            rec.finish().submit();
+            pollster::block_on(out.read_bytes(&gpu)).expect("reads back")
+        };
+        let exact: Vec<f32> = bytemuck::pod_collect_to_vec(&run(&base, &wide, Kind::F32));
+        let expanded = Flat::upload_f32(&gpu, "a", &values(&a)).expect("small");
+        let same: Vec<f32> = bytemuck::pod_collect_to_vec(&run(&expanded, &wide, Kind::F32));
+        assert_eq!(exact, same, "f16 pairs read as their values");
+        let halves: Vec<u16> = bytemuck::pod_collect_to_vec(&run(&base, &wide, Kind::F16));
+        let expected: Vec<u16> = exact.iter().map(|v| half::f16::from_f32(*v).to_bits()).collect();
+        assert_eq!(halves, expected, "f16 results");
+        let brains: Vec<u16> = bytemuck::pod_collect_to_vec(&run(&base, &wide, Kind::Bf16));
+        let expected: Vec<u16> = exact.iter().map(|v| half::bf16::from_f32(*v).to_bits()).collect();
+        assert_eq!(brains, expected, "bf16 results");
+        let rounded: Vec<f32> = bytemuck::pod_collect_to_vec(&run(&base, &wide, Kind::RoundedBf16));
+        let expected: Vec<f32> = exact.iter().map(|v| half::bf16::from_f32(*v).to_f32()).collect();
+        assert_eq!(rounded, expected, "bf16 results as f32");
+    }
+}
