@@ -33,7 +33,12 @@ pub fn run(arguments: &[String]) -> Result<()> {
 
     let bound = target_dir()?.join("web-bindings");
     fresh_dir(&bound)?;
-    run_command(command(bindgen).args(["--target", "web", "--no-typescript", "--out-dir"]).arg(&bound).arg(&built))?;
+    run_command(
+        command(bindgen)
+            .args(["--target", "web", "--no-typescript", "--remove-name-section", "--out-dir"])
+            .arg(&bound)
+            .arg(&built),
+    )?;
     let wasm = bound.join(format!("{}_bg.wasm", options.target_name));
     let before = size(&wasm)?;
     let optimised = optimise(&wasm, toolchain)?;
@@ -193,6 +198,14 @@ mod tests {
         assert_eq!(locked_version(lock, "egui"), None);
         assert_eq!(wasm_opt_version("wasm-opt version 108 (version_108)\n"), Some(108));
         assert_eq!(wasm_opt_version("not found"), None);
+    }
+
+    #[test]
+    fn trunk_takes_the_locked_wasm_bindgen() {
+        let read = |name| fs::read_to_string(root().join(name)).expect("the repository has this file");
+        let (lock, trunk) = (read("Cargo.lock"), read("Trunk.toml"));
+        let locked = locked_version(&lock, "wasm-bindgen").expect("wgpu's browser backend needs it");
+        assert!(trunk.contains(&format!("wasm_bindgen = {locked:?}")), "Trunk.toml should pin {locked}");
     }
 
     #[test]
