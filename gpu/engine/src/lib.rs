@@ -1,1 +1,23 @@
-//! admix-engine
+//! The engine: opens files, mixes weights, runs the networks and gives back pictures. What `app` talks to, natively and in the browser.
+
+mod control;
+mod decode;
+mod denoise;
+mod error;
+mod networks;
+pub mod picture;
+pub mod render;
+mod session;
+pub mod settings;
+
+pub use control::{Cancel, Control, Progress};
+pub use error::EngineError;
+pub use picture::Picture;
+pub use render::{Given, ModelFacts, Rendered, Seconds};
+pub use session::Session;
+
+pub use admix_files as files;
+pub use admix_mix as mix;
+pub use admix_model as model;
+pub use admix_sample as sample;
+pub use admix_tensor as tensor;

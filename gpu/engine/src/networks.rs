@@ -1,0 +1,122 @@
+//! The networks of one checkpoint on the device, and the filling of their slots from a mix.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use admix_files::checkpoint::Checkpoint;
+use admix_files::dtype::DType;
+use admix_mix::Mixer;
+use admix_model::preview::PreviewDecoder;
+use admix_model::store::Store;
+use admix_model::text::TextEncoder;
+use admix_model::tokenizer::Tokenizer;
+use admix_model::unet::UNet;
+use admix_model::vae::Vae;
+use admix_tensor::kernels::Picture as Size;
+use admix_tensor::{Gpu, Recorder};
+
+use crate::control::{Control, Progress};
+use crate::EngineError;
+
+/// Tensors packed between two submissions: enough to keep the device busy, few enough to keep the sources' memory small.
+const TENSORS_PER_SUBMISSION: usize = 24;
+
+/// A model on the device.
+pub struct Networks {
+    /// Slots of text encoder, U-Net and VAE.
+    pub store: Store,
+    /// Absent in checkpoints that hold only a U-Net or VAE.
+    pub text: Option<TextEncoder>,
+    /// The denoiser.
+    pub unet: UNet,
+    /// The autoencoder.
+    pub vae: Option<Vae>,
+    /// A small decoder for previews, where the model ships one.
+    pub preview: Option<(Store, PreviewDecoder)>,
+    /// The checkpoint's own tokenizer, or CLIP's.
+    pub tokenizer: Tokenizer,
+    /// What each slot was last filled with.
+    filled: BTreeMap<String, String>,
+}
+
+impl Networks {
+    /// Allocates everything the checkpoint's configurations describe; weights come with [`Networks::fill`].
+    pub fn build(gpu: &Arc<Gpu>, checkpoint: &Checkpoint) -> Result<Networks, EngineError> {
+        checkpoint.validate()?;
+        let halves: BTreeSet<String> =
+            checkpoint.tensors.iter().filter(|(_, t)| t.info.dtype == DType::F16).map(|(n, _)| n.clone()).collect();
+        let mut store = Store::new(gpu, move |name| halves.contains(name));
+        let config = checkpoint
+            .unet
+            .as_ref()
+            .ok_or_else(|| EngineError::Input(format!("{} holds no U-Net, so it cannot make pictures", checkpoint.name)))?;
+        let unet = UNet::new(&mut store, config)?;
+        let text = match &checkpoint.text {
+            Some(config) => Some(TextEncoder::new(&mut store, config, "text_encoder")?),
+            None => None,
+        };
+        let vae = match &checkpoint.vae {
+            Some(config) => {
+                let encoder = checkpoint.tensors.contains_key("vae.encoder.conv_in.weight");
+                Some(Vae::new(&mut store, config, encoder)?)
+            }
+            None => None,
+        };
+        let tokenizer = match &checkpoint.tokenizer {
+            Some(files) => Tokenizer::from_files(files)?,
+            None => Tokenizer::clip(),
+        };
+        Ok(Networks { store, text, unet, vae, preview: None, tokenizer, filled: BTreeMap::new() })
+    }
+
+    /// Brings every slot to what the mix says, touching only those whose ingredients changed since the last call.
+    /// Returns how many tensors were packed.
+    pub async fn fill(&mut self, mixer: &Mixer, control: &mut Control) -> Result<usize, EngineError> {
+        let gpu = self.store.gpu().clone();
+        let stale: Vec<String> = self
+            .store
+            .slots()
+            .keys()
+            .filter(|name| self.filled.get(*name) != Some(&mixer.fingerprint(name)))
+            .cloned()
+            .collect();
+        for (batch, names) in stale.chunks(TENSORS_PER_SUBMISSION).enumerate() {
+            control.report(Progress::Weights { done: batch * TENSORS_PER_SUBMISSION, total: stale.len() })?;
+            let mut rec = Recorder::new(&gpu);
+            for name in names {
+                let Some(slot) = self.store.slots().get(name) else { continue };
+                let effective = mixer.effective(name).await?;
+                if !slot.accepts(&effective.shape) {
+                    let what = format!(
+                        "tensor {name} has the shape {:?}, but the configuration asks for {} elements as {:?}",
+                        effective.shape,
+                        slot.elements(),
+                        slot.pack
+                    );
+                    return Err(EngineError::Input(what));
+                }
+                slot.fill(&mut rec, &effective.source)?;
+                // Marked before the submission: an error below makes the caller drop this model.
+                self.filled.insert(name.clone(), mixer.fingerprint(name));
+            }
+            rec.finish().submit();
+            gpu.take_failure()?;
+        }
+        control.report(Progress::Weights { done: stale.len(), total: stale.len() })?;
+        Ok(stale.len())
+    }
+
+    /// Latent size of a picture. Errors: sizes that are no multiple of the VAE's factor.
+    pub fn latent_size(&self, n: usize, width: usize, height: usize) -> Result<Size, EngineError> {
+        let factor = self.factor();
+        if width == 0 || height == 0 || !width.is_multiple_of(factor) || !height.is_multiple_of(factor) {
+            return Err(EngineError::Input(format!("the size {width}x{height} does not work: both edges must be multiples of {factor}")));
+        }
+        Ok(Size { n, h: height / factor, w: width / factor })
+    }
+
+    /// Pixels per latent cell along an edge (8 where no VAE says otherwise).
+    pub fn factor(&self) -> usize {
+        self.vae.as_ref().map_or(8, Vae::factor)
+    }
+}

@@ -1,0 +1,178 @@
+//! Finished pictures: 8-bit RGB, PNG with `parameters` (A1111 infotext) and `admix` (the recipe), and back again.
+
+use std::io::Cursor;
+
+use crate::EngineError;
+
+/// An 8-bit RGB picture, rows top to bottom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// width * height * 3 bytes.
+    pub rgb: Vec<u8>,
+}
+
+impl Picture {
+    /// From NHWC floats of one sample with values in [-1, 1], rounded as diffusers' `VaeImageProcessor`: (x / 2 + 0.5) clamped to [0, 1],
+    /// times 255, ties to even.
+    pub fn from_unit(data: &[f32], width: usize, height: usize) -> Picture {
+        let to_byte = |v: &f32| ((v / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
+        Picture { width, height, rgb: data.iter().map(to_byte).collect() }
+    }
+
+    /// To NHWC floats in [-1, 1].
+    pub fn to_unit(&self) -> Vec<f32> {
+        self.rgb.iter().map(|v| f32::from(*v) / 127.5 - 1.0).collect()
+    }
+
+    /// Scaled to another size (Lanczos, as diffusers resizes pictures it is given).
+    pub fn resized(&self, width: usize, height: usize) -> Picture {
+        if (width, height) == (self.width, self.height) {
+            return self.clone();
+        }
+        let Some(buffer) = image::RgbImage::from_raw(self.width as u32, self.height as u32, self.rgb.clone()) else {
+            return self.clone();
+        };
+        let out = image::imageops::resize(&buffer, width as u32, height as u32, image::imageops::FilterType::Lanczos3);
+        Picture { width, height, rgb: out.into_raw() }
+    }
+
+    /// Decodes any picture file the `image` crate was built for; transparency is laid on white.
+    pub fn decode(bytes: &[u8], what: &str) -> Result<Picture, EngineError> {
+        let reader = image::ImageReader::new(Cursor::new(bytes))
+            .with_guessed_format()
+            .map_err(|e| EngineError::Picture(format!("{what}: {e}")))?;
+        let decoded = reader.decode().map_err(|e| EngineError::Picture(format!("{what} is not a readable picture: {e}")))?;
+        let rgba = decoded.to_rgba8();
+        let (width, height) = (rgba.width() as usize, rgba.height() as usize);
+        let on_white = |v: u8, a: u8| ((u32::from(v) * u32::from(a) + 255 * (255 - u32::from(a)) + 127) / 255) as u8;
+        let rgb = rgba.pixels().flat_map(|p| [0, 1, 2].map(|i| on_white(p.0[i], p.0[3]))).collect();
+        Ok(Picture { width, height, rgb })
+    }
+
+    /// Encodes a PNG with text chunks (keyword, text).
+    pub fn to_png(&self, texts: &[(&str, &str)]) -> Result<Vec<u8>, EngineError> {
+        let fail = |e: png::EncodingError| EngineError::Picture(format!("the PNG cannot be written: {e}"));
+        let mut out = Vec::new();
+        let mut encoder = png::Encoder::new(&mut out, self.width as u32, self.height as u32);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+        for (keyword, text) in texts {
+            // tEXt holds Latin-1 only; anything beyond goes into iTXt, which every reader of these keywords also knows.
+            let result = if text.chars().all(|c| (c as u32) < 256) {
+                encoder.add_text_chunk((*keyword).into(), (*text).into())
+            } else {
+                encoder.add_itxt_chunk((*keyword).into(), (*text).into())
+            };
+            result.map_err(fail)?;
+        }
+        let mut writer = encoder.write_header().map_err(fail)?;
+        writer.write_image_data(&self.rgb).map_err(fail)?;
+        writer.finish().map_err(fail)?;
+        Ok(out)
+    }
+
+    /// Several pictures of one size in rows of `columns`, with a white gap between them.
+    pub fn sheet(pictures: &[Picture], columns: usize, gap: usize) -> Picture {
+        let Some(first) = pictures.first() else { return Picture { width: 0, height: 0, rgb: Vec::new() } };
+        let columns = columns.clamp(1, pictures.len());
+        let rows = pictures.len().div_ceil(columns);
+        let (width, height) = (columns * (first.width + gap) + gap, rows * (first.height + gap) + gap);
+        let mut rgb = vec![255u8; width * height * 3];
+        for (i, picture) in pictures.iter().enumerate() {
+            let (left, top) = (gap + i % columns * (first.width + gap), gap + i / columns * (first.height + gap));
+            for y in 0..picture.height.min(first.height) {
+                let line = picture.width.min(first.width) * 3;
+                let to = ((top + y) * width + left) * 3;
+                rgb[to..to + line].copy_from_slice(&picture.rgb[y * picture.width * 3..][..line]);
+            }
+        }
+        Picture { width, height, rgb }
+    }
+}
+
+/// The text chunks of a PNG: (keyword, text), tEXt, zTXt and iTXt alike.
+pub fn png_texts(bytes: &[u8]) -> Result<Vec<(String, String)>, EngineError> {
+    let fail = |e: png::DecodingError| EngineError::Picture(format!("this is not a readable PNG: {e}"));
+    let mut decoder = png::Decoder::new(Cursor::new(bytes));
+    decoder.set_ignore_text_chunk(false);
+    let mut reader = decoder.read_info().map_err(fail)?;
+    let mut out = Vec::new();
+    let mut collect = |info: &png::Info<'_>| {
+        out.clear();
+        out.extend(info.uncompressed_latin1_text.iter().map(|t| (t.keyword.clone(), t.text.clone())));
+        out.extend(info.compressed_latin1_text.iter().filter_map(|t| Some((t.keyword.clone(), t.get_text().ok()?))));
+        out.extend(info.utf8_text.iter().filter_map(|t| Some((t.keyword.clone(), t.get_text().ok()?))));
+    };
+    collect(reader.info());
+    // Text may also follow the picture data; damage there does not lose what came before.
+    if reader.finish().is_ok() {
+        collect(reader.info());
+    }
+    Ok(out)
+}
+
+/// A1111's infotext for the `parameters` chunk.
+pub struct Infotext<'a> {
+    /// Prompt as typed.
+    pub prompt: &'a str,
+    /// Negative prompt as typed.
+    pub negative: &'a str,
+    /// `Key: value` pairs in order.
+    pub fields: Vec<(&'a str, String)>,
+}
+
+impl Infotext<'_> {
+    /// `prompt\nNegative prompt: ..\nSteps: 20, Sampler: ..`; values with a comma, colon or newline are JSON-quoted as A1111 does.
+    pub fn render(&self) -> String {
+        let quote = |v: &str| {
+            if v.contains([',', ':', '\n']) { serde_json::Value::from(v).to_string() } else { v.to_string() }
+        };
+        let mut out = self.prompt.to_string();
+        if !self.negative.is_empty() {
+            out.push_str(&format!("\nNegative prompt: {}", self.negative));
+        }
+        let fields: Vec<String> = self.fields.iter().map(|(k, v)| format!("{k}: {}", quote(v))).collect();
+        out.push('\n');
+        out.push_str(&fields.join(", "));
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_survive_the_round_trip() {
+        let picture = Picture { width: 3, height: 2, rgb: (0..18).collect() };
+        let texts = [("parameters", "a cat\nSteps: 20"), ("admix", "{\"prompt\":\"猫\"}")];
+        let png = picture.to_png(&texts).expect("encodes");
+        let found = png_texts(&png).expect("reads");
+        for (keyword, text) in texts {
+            assert!(found.iter().any(|(k, t)| k == keyword && t == text), "{keyword}: {found:?}");
+        }
+        assert_eq!(Picture::decode(&png, "test").expect("decodes"), picture);
+        assert!(png_texts(&png[..20]).is_err());
+    }
+
+    #[test]
+    fn infotext_quotes_what_would_break_it() {
+        let info = Infotext {
+            prompt: "a cat",
+            negative: "blurry",
+            fields: vec![("Steps", "20".into()), ("Model", "a, b".into())],
+        };
+        assert_eq!(info.render(), "a cat\nNegative prompt: blurry\nSteps: 20, Model: \"a, b\"");
+    }
+
+    #[test]
+    fn rounding_is_that_of_diffusers() {
+        // numpy: (x / 2 + 0.5).clip(0, 1) * 255 rounded half to even.
+        let picture = Picture::from_unit(&[-2.0, 0.0, 1.0], 1, 1);
+        assert_eq!(picture.rgb, [0, 128, 255]);
+    }
+}

@@ -1,0 +1,413 @@
+//! From a recipe to pictures.
+
+use std::sync::Arc;
+
+use admix_mix::recipe::{Recipe, Sample};
+use admix_mix::{AdapterReport, Mixer};
+use admix_model::text::TextEncoder;
+use admix_sample::registry::Request;
+use admix_sample::{Plan, rng};
+use admix_tensor::kernels::Picture as Size;
+use admix_tensor::{Gpu, Recorder, Tensor};
+use web_time::Instant;
+
+use crate::control::{Control, Progress};
+use crate::decode::{self, Grid};
+use crate::denoise::{Denoiser, Registers};
+use crate::networks::Networks;
+use crate::picture::Picture;
+use crate::settings::Settings;
+use crate::{EngineError, Session};
+
+/// Tensors given in place of what the engine would compute: [n, c, h, w] noise, [n, tokens, dim] embeddings.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// Unit-variance noise in place of the seed's, NCHW.
+    pub noise: Option<(Vec<f32>, [usize; 4])>,
+    /// Conditional embedding in place of the prompt's.
+    pub cond: Option<(Vec<f32>, [usize; 3])>,
+    /// Unconditional embedding in place of the negative prompt's.
+    pub uncond: Option<(Vec<f32>, [usize; 3])>,
+    /// A picture to start from (its strength is in the recipe).
+    pub init: Option<Picture>,
+}
+
+/// Seconds each part took.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+pub struct Seconds {
+    /// Opening files and building the networks.
+    pub load: f64,
+    /// Mixing and packing weights.
+    pub mix: f64,
+    /// Encoding prompts.
+    pub text: f64,
+    /// All denoising steps.
+    pub denoise: f64,
+    /// Latents to pictures.
+    pub decode: f64,
+}
+
+/// What a render gives back.
+pub struct Rendered {
+    /// The pictures of the batch.
+    pub pictures: Vec<Picture>,
+    /// Final latents at the sampler's scale, NCHW.
+    pub latents: Vec<f32>,
+    /// Their shape.
+    pub shape: [usize; 4],
+    /// Everything that was used, defaults filled in.
+    pub settings: Settings,
+    /// The recipe that makes these pictures again, checksums filled in.
+    pub recipe: Recipe,
+    /// Name, sha256 and family of the base model.
+    pub model: ModelFacts,
+    /// One per adapter.
+    pub adapters: Vec<AdapterReport>,
+    /// Where the time went.
+    pub seconds: Seconds,
+    /// Tokens of the prompt that did not fit, if any.
+    pub dropped_tokens: usize,
+    /// The device's name.
+    pub device: String,
+}
+
+/// What a report says of the base model.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct ModelFacts {
+    /// File or folder name.
+    pub name: String,
+    /// sha256 of what was read.
+    pub sha256: String,
+    /// `sd1`, `sd2`, ...
+    pub family: String,
+}
+
+/// NCHW -> NHWC of one or more samples.
+pub fn to_nhwc(data: &[f32], [n, c, h, w]: [usize; 4]) -> Vec<f32> {
+    let mut out = vec![0f32; data.len()];
+    for (sample, channel) in (0..n).flat_map(|s| (0..c).map(move |k| (s, k))) {
+        for i in 0..h * w {
+            out[(sample * h * w + i) * c + channel] = data[(sample * c + channel) * h * w + i];
+        }
+    }
+    out
+}
+
+/// NHWC -> NCHW of one or more samples.
+pub fn to_nchw(data: &[f32], [n, c, h, w]: [usize; 4]) -> Vec<f32> {
+    let mut out = vec![0f32; data.len()];
+    for (sample, channel) in (0..n).flat_map(|s| (0..c).map(move |k| (s, k))) {
+        for i in 0..h * w {
+            out[(sample * c + channel) * h * w + i] = data[(sample * h * w + i) * c + channel];
+        }
+    }
+    out
+}
+
+/// Text states of the batch, unconditional half first: [halves n tokens, width].
+struct Context {
+    states: Tensor,
+    samples: usize,
+    dropped: usize,
+}
+
+impl Session {
+    /// Renders the pictures of `recipe`. Steps run on the device one submission each; nothing is read back before the last.
+    pub async fn render(&mut self, recipe: &Recipe, given: &Given, control: &mut Control) -> Result<Rendered, EngineError> {
+        let mut seconds = Seconds::default();
+        let start = Instant::now();
+        control.check()?;
+        let mixer = self.open_mix(recipe).await?;
+        let settings = Settings::resolve(&recipe.sample, &mixer, given)?;
+        let gpu = self.gpu().clone();
+        let mut networks = self.networks_for(&mixer).await?;
+        seconds.load = start.elapsed().as_secs_f64();
+
+        let result = self.render_with(&gpu, &mut networks, &mixer, settings, &recipe.sample, given, control, &mut seconds).await;
+        // A failed or cancelled render keeps the networks: their slots say for themselves what they hold.
+        self.keep_networks(mixer.base().sha256().await?, networks);
+        result.map(|mut rendered| {
+            rendered.seconds = seconds;
+            rendered
+        })
+    }
+
+    async fn render_with(
+        &mut self,
+        gpu: &Arc<Gpu>,
+        networks: &mut Networks,
+        mixer: &Mixer,
+        settings: Settings,
+        sample: &Sample,
+        given: &Given,
+        control: &mut Control,
+        seconds: &mut Seconds,
+    ) -> Result<Rendered, EngineError> {
+        let clock = Instant::now();
+        let changed = networks.fill(mixer, control).await?;
+        networks.attach_side(mixer).await?;
+        if changed > 0 {
+            gpu.finished().await?;
+        }
+        seconds.mix = clock.elapsed().as_secs_f64();
+
+        let clock = Instant::now();
+        control.report(Progress::Text)?;
+        let n = settings.batch;
+        let guided = settings.cfg != 1.0;
+        let context = encode_text(gpu, networks, &settings, given, guided).await?;
+        seconds.text = clock.elapsed().as_secs_f64();
+
+        let clock = Instant::now();
+        let channels = networks.unet.config().in_channels;
+        let size = networks.latent_size(n, settings.width, settings.height)?;
+        let shape = [n, channels, size.h, size.w];
+        let mut noise = Noise::new(&settings, given, shape)?;
+        let first = noise.draw(0);
+        let init = match &given.init {
+            Some(picture) => Some(encode_init(gpu, networks, picture, &settings, control).await?),
+            None => None,
+        };
+        let plan = make_plan(&settings, init.is_some())?;
+        let timesteps = distinct_timesteps(&plan);
+        let x = start_latents(&plan, &first, init.as_deref(), n);
+        let cond = networks.unet.condition(gpu, &timesteps, &context.states, context.samples)?;
+        cond.prelude.submit();
+        let pass = networks.unet.record(gpu, Size { n: context.samples, ..size }, &cond)?;
+        let registers = Registers::new(gpu, plan.registers, size, channels, &x)?;
+        let denoiser = Denoiser {
+            gpu,
+            pass: &pass,
+            cond: &cond,
+            size,
+            channels,
+            cfg: settings.cfg,
+            rescale: settings.cfg_rescale,
+            timesteps: &timesteps,
+        };
+        let steps = Denoiser::steps(&plan);
+        let total = steps.len();
+        for (done, ops) in steps.into_iter().enumerate() {
+            control.check()?;
+            denoiser.submit_step(ops, &registers, &mut |index| noise.draw(index))?;
+            // One step in flight at a time: cancelling answers within a step, and progress tells the truth.
+            gpu.finished().await?;
+            let preview = match ops.last() {
+                Some(admix_sample::Op::StepEnd { x, denoised, .. })
+                    if control.preview_every > 0 && (done + 1) % control.preview_every == 0 && done + 1 < total =>
+                {
+                    networks.preview(registers.get(denoised.unwrap_or(*x).0), size).await?
+                }
+                _ => None,
+            };
+            control.report(Progress::Step { done: done + 1, total, preview })?;
+        }
+        let latents = registers.get(plan.result.0).read(gpu).await?;
+        seconds.denoise = clock.elapsed().as_secs_f64();
+        if latents.iter().any(|v| !v.is_finite()) {
+            let why = "the latents are not finite (NaN or infinite): a weight or a merge is out of range; lower the adapters' weights or the CFG scale";
+            return Err(EngineError::Input(why.into()));
+        }
+
+        let clock = Instant::now();
+        let pictures = decode_batch(gpu, networks, &latents, size, channels, control).await?;
+        seconds.decode = clock.elapsed().as_secs_f64();
+        let base = mixer.base();
+        Ok(Rendered {
+            pictures,
+            latents: to_nchw(&latents, shape),
+            shape,
+            recipe: settings.complete(mixer, sample),
+            settings,
+            model: ModelFacts { name: base.name.clone(), sha256: base.sha256().await?, family: base.family.name().into() },
+            adapters: mixer.reports().to_vec(),
+            seconds: *seconds,
+            dropped_tokens: context.dropped,
+            device: gpu.name(),
+        })
+    }
+}
+
+/// The plan of a render: schedule and solver from their registries.
+fn make_plan(settings: &Settings, from_picture: bool) -> Result<Plan, EngineError> {
+    let request = Request {
+        sampler: &settings.sampler,
+        schedule: &settings.schedule,
+        steps: settings.steps,
+        strength: from_picture.then_some(settings.strength),
+        knobs: &settings.knobs,
+    };
+    Ok(admix_sample::registry::plan(&settings.sampling, &request)?)
+}
+
+fn distinct_timesteps(plan: &Plan) -> Vec<f64> {
+    let mut out: Vec<f64> = Vec::new();
+    for op in &plan.ops {
+        if let admix_sample::Op::Denoise { timestep, .. } = op {
+            if !out.contains(timestep) {
+                out.push(*timestep);
+            }
+        }
+    }
+    if out.is_empty() {
+        out.push(0.0);
+    }
+    out
+}
+
+/// x at the first sigma: noise alone, or noise on top of the encoded picture.
+fn start_latents(plan: &Plan, noise: &[f32], init: Option<&[f32]>, n: usize) -> Vec<f32> {
+    let scale = plan.init_scale as f32;
+    match init {
+        None => noise.iter().map(|v| v * scale).collect(),
+        Some(init) => {
+            let one = init.len();
+            debug_assert_eq!(one * n, noise.len());
+            noise.iter().enumerate().map(|(i, v)| init[i % one] + v * scale).collect()
+        }
+    }
+}
+
+/// Host noise by index: the given tensor or the seed's stream.
+struct Noise<'a> {
+    given: Option<&'a [f32]>,
+    stream: rng::Stream,
+    shape: [usize; 4],
+}
+
+impl<'a> Noise<'a> {
+    fn new(settings: &Settings, given: &'a Given, shape: [usize; 4]) -> Result<Noise<'a>, EngineError> {
+        let given = match &given.noise {
+            Some((data, found)) if *found == shape => Some(&data[..]),
+            Some((_, found)) => {
+                return Err(EngineError::Input(format!("--noise holds {found:?}, but this picture needs {shape:?} ([n, c, h/8, w/8])")));
+            }
+            None => None,
+        };
+        let stream = rng::Stream::new(settings.rng, settings.seed, shape[0], shape[1..].iter().product());
+        Ok(Noise { given, stream, shape })
+    }
+
+    /// Noise number `index`, NHWC; 0 is the initial noise. Draws come in order.
+    fn draw(&mut self, index: usize) -> Vec<f32> {
+        match self.given {
+            Some(data) if index == 0 => to_nhwc(data, self.shape),
+            _ => to_nhwc(&self.stream.next(), self.shape),
+        }
+    }
+}
+
+async fn encode_text(
+    gpu: &Arc<Gpu>,
+    networks: &Networks,
+    settings: &Settings,
+    given: &Given,
+    guided: bool,
+) -> Result<Context, EngineError> {
+    let n = settings.batch;
+    let halves = if guided { 2 } else { 1 };
+    let mut dropped = 0;
+    let mut parts: Vec<(Vec<f32>, usize, usize)> = Vec::new(); // states of one sequence, tokens, width
+    let width = networks.unet.config().cross_attention(0);
+    let mut wanted = vec![(&settings.prompt, &given.cond, "cond")];
+    if guided {
+        wanted.insert(0, (&settings.negative, &given.uncond, "uncond"));
+    }
+    for (prompt, tensor, name) in wanted {
+        if let Some((data, [count, tokens, dim])) = tensor {
+            if *dim != width {
+                return Err(EngineError::Input(format!("--embeds: {name} has {dim} features, but this U-Net reads {width}")));
+            }
+            if *count != 1 && *count != n {
+                return Err(EngineError::Input(format!("--embeds: {name} holds {count} sequences, but the batch has {n}")));
+            }
+            for i in 0..n {
+                let at = if *count == 1 { 0 } else { i } * tokens * dim;
+                parts.push((data[at..at + tokens * dim].to_vec(), *tokens, *dim));
+            }
+            continue;
+        }
+        let text = networks.text.as_ref().ok_or_else(|| {
+            EngineError::Input("this checkpoint has no text encoder; give the embeddings yourself (--embeds)".into())
+        })?;
+        let (states, lost) = encode_prompt(gpu, networks, text, prompt, settings.clip_skip).await?;
+        dropped = dropped.max(lost);
+        for _ in 0..n {
+            parts.push((states.clone(), text.length(), text.width()));
+        }
+    }
+    let tokens = parts[0].1;
+    if parts.iter().any(|p| p.1 != tokens || p.2 != width) {
+        let found: Vec<_> = parts.iter().map(|p| (p.1, p.2)).collect();
+        return Err(EngineError::Input(format!(
+            "prompt and negative prompt differ in shape ({found:?} tokens x features), or do not fit this U-Net ({width} features)"
+        )));
+    }
+    let data: Vec<f32> = parts.into_iter().flat_map(|p| p.0).collect();
+    let states = Tensor::upload(gpu, "context", &data, halves * n * tokens, width)?;
+    Ok(Context { states, samples: halves * n, dropped })
+}
+
+/// One prompt -> (states [length, width], tokens that did not fit).
+async fn encode_prompt(
+    gpu: &Arc<Gpu>,
+    networks: &Networks,
+    text: &TextEncoder,
+    prompt: &str,
+    clip_skip: usize,
+) -> Result<(Vec<f32>, usize), EngineError> {
+    let encoded = networks.tokenizer.encode(prompt, text.length());
+    let pass = text.record(gpu, 1, clip_skip.saturating_sub(1))?;
+    let bits: Vec<f32> = encoded.ids.iter().map(|id| f32::from_bits(*id)).collect();
+    pass.tokens.write(gpu, &bits);
+    pass.program.submit();
+    Ok((pass.states.read(gpu).await?, encoded.dropped))
+}
+
+async fn encode_init(
+    gpu: &Arc<Gpu>,
+    networks: &Networks,
+    picture: &Picture,
+    settings: &Settings,
+    control: &mut Control,
+) -> Result<Vec<f32>, EngineError> {
+    let vae = networks.vae.as_ref().filter(|v| v.has_encoder());
+    let vae = vae.ok_or_else(|| EngineError::Input("this checkpoint has no VAE encoder, so it cannot start from a picture".into()))?;
+    let fitted = picture.resized(settings.width, settings.height);
+    let grid = Grid { h: fitted.height, w: fitted.width, c: 3, data: fitted.to_unit() };
+    Ok(decode::encode(gpu, vae, &grid, control).await?.data)
+}
+
+async fn decode_batch(
+    gpu: &Arc<Gpu>,
+    networks: &Networks,
+    latents: &[f32],
+    size: Size,
+    channels: usize,
+    control: &mut Control,
+) -> Result<Vec<Picture>, EngineError> {
+    let vae = networks.vae.as_ref().ok_or_else(|| EngineError::Input("this checkpoint has no VAE, so latents cannot become pictures".into()))?;
+    let mut out = Vec::new();
+    for data in latents.chunks(size.h * size.w * channels) {
+        let grid = Grid { h: size.h, w: size.w, c: channels, data: data.to_vec() };
+        let picture = decode::decode(gpu, vae, &grid, control).await?;
+        out.push(Picture::from_unit(&picture.data, picture.w, picture.h));
+    }
+    Ok(out)
+}
+
+impl Networks {
+    /// A small picture of latents, where the model ships a preview decoder; the first sample only.
+    async fn preview(&self, latents: &Tensor, size: Size) -> Result<Option<Picture>, EngineError> {
+        let Some((store, decoder)) = &self.preview else { return Ok(None) };
+        let gpu = store.gpu();
+        let one = Size { n: 1, ..size };
+        let pass = decoder.record(gpu, one)?;
+        let mut rec = Recorder::new(gpu);
+        rec.copy(latents, 0, &pass.input, 0, pass.input.bytes());
+        rec.include(&pass.program);
+        rec.finish().submit();
+        let data: Vec<f32> = pass.output.read(gpu).await?.iter().map(|v| v * 2.0 - 1.0).collect();
+        Ok(Some(Picture::from_unit(&data, pass.size.w, pass.size.h)))
+    }
+}
