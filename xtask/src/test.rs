@@ -88,12 +88,17 @@ fn tests() -> Result<()> {
     run_command(cargo().args(["test", "--release", "--workspace", "--no-fail-fast"]))
 }
 
-/// Whether everything that the browser version is made of compiles for it.
+/// Whether everything that the browser version is made of compiles for it, without warnings where clippy is at hand.
 fn wasm() -> Result<()> {
-    let mut check = WasmToolchain::ready()?.cargo("check")?;
+    let toolchain = WasmToolchain::ready()?;
+    let lint = toolchain == WasmToolchain::Installed;
+    let mut check = toolchain.cargo(if lint { "clippy" } else { "check" })?;
     check.args(["--release", "--package", "admix-engine"]);
     if root().join("app/src/lib.rs").exists() {
         check.args(["--package", "admix", "--lib"]);
+    }
+    if lint {
+        check.args(["--", "-D", "warnings"]);
     }
     run_command(&mut check)
 }
