@@ -8,12 +8,19 @@
 // The U-Net's configuration is one long `json!` object.
 #![recursion_limit = "256"]
 
+pub mod adapter;
+pub mod bundle;
+pub mod checkpoint;
 pub mod config;
 pub mod dtype;
 pub mod error;
+pub mod hash;
+pub mod layout;
 pub mod safetensors;
 pub mod source;
 
+pub use bundle::Bundle;
+pub use checkpoint::Checkpoint;
 pub use dtype::DType;
 pub use error::{Error, Result};
 pub use source::{ByteSource, MemSource, SharedSource};

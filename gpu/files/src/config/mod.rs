@@ -9,6 +9,7 @@ mod unet;
 mod vae;
 
 pub use fields::Fields;
+pub(crate) use fields::parse_object;
 pub use scheduler::{BetaSchedule, Prediction, SchedulerConfig};
 pub use text::TextConfig;
 pub use tiny_vae::TinyVaeConfig;

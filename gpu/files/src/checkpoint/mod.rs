@@ -1,0 +1,277 @@
+//! A checkpoint: a model's tensors under canonical names, its configurations and what else its files say.
+
+mod export;
+mod folder;
+mod single;
+mod validate;
+
+pub use export::{Content, Export, ExportFile, ExportTensor, Layout};
+pub use validate::first_non_finite;
+
+use crate::bundle::Bundle;
+use crate::config::{Prediction, SchedulerConfig, TextConfig, UNetConfig, VaeConfig};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::layout::Transform;
+use crate::safetensors::TensorInfo;
+use crate::source::SharedSource;
+use indexmap::IndexMap;
+
+/// How a checkpoint's files are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A diffusers folder.
+    Diffusers,
+    /// One file with the original Stable Diffusion names.
+    Ldm,
+    /// One file with diffusers' names and the components before them, as `admix mix` writes.
+    Prefixed,
+    /// One component alone, under diffusers' names.
+    Component,
+}
+
+impl Format {
+    /// The name in reports: `diffusers`, `ldm`, `prefixed`, `component`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Diffusers => "diffusers",
+            Format::Ldm => "ldm",
+            Format::Prefixed => "prefixed",
+            Format::Component => "component",
+        }
+    }
+}
+
+/// The class of models a checkpoint belongs to; adapters are made for one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ModelFamily {
+    /// Stable Diffusion 1.x: one CLIP text encoder, 1x1 convolutions around attention.
+    Sd1,
+    /// Stable Diffusion 2.x: OpenCLIP, linear projections.
+    Sd2,
+    /// Stable Diffusion XL.
+    Sdxl,
+    /// No U-Net, or an unknown one.
+    Other,
+}
+
+impl ModelFamily {
+    /// The name in reports: `sd1`, `sd2`, `sdxl`, `other`.
+    pub fn id(self) -> &'static str {
+        match self {
+            ModelFamily::Sd1 => "sd1",
+            ModelFamily::Sd2 => "sd2",
+            ModelFamily::Sdxl => "sdxl",
+            ModelFamily::Other => "other",
+        }
+    }
+
+    /// The name in sentences.
+    pub fn label(self) -> &'static str {
+        match self {
+            ModelFamily::Sd1 => "SD 1.x",
+            ModelFamily::Sd2 => "SD 2.x",
+            ModelFamily::Sdxl => "SDXL",
+            ModelFamily::Other => "another kind of model",
+        }
+    }
+}
+
+/// Where a canonical tensor lies and how its bytes come from the stored ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorRef {
+    /// Which of the checkpoint's files.
+    pub source: usize,
+    /// Key in that file.
+    pub key: String,
+    /// The stored tensor.
+    pub info: TensorInfo,
+    /// Canonical shape.
+    pub shape: Vec<usize>,
+    /// From the stored bytes to the canonical ones.
+    pub transform: Transform,
+}
+
+impl TensorRef {
+    /// Number of elements of the canonical tensor.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// One weights file of a checkpoint.
+pub struct Part {
+    /// Name within the bundle, e.g. `unet/diffusion_pytorch_model.safetensors`.
+    pub name: String,
+    /// Its component, or empty for a file that holds the whole model.
+    pub component: String,
+    source: SharedSource,
+}
+
+/// A tokenizer's files, whole.
+#[derive(Clone, Debug, Default)]
+pub struct TokenizerFiles {
+    /// `vocab.json`.
+    pub vocab: Option<Vec<u8>>,
+    /// `merges.txt`.
+    pub merges: Option<Vec<u8>>,
+    /// `tokenizer.json`, of transformers' fast tokenizers.
+    pub tokenizer: Option<Vec<u8>>,
+    /// `tokenizer_config.json`.
+    pub config: Option<Vec<u8>>,
+    /// `special_tokens_map.json`.
+    pub special_tokens: Option<Vec<u8>>,
+}
+
+/// What the caller knows better than the file.
+#[derive(Clone, Debug, Default)]
+pub struct OpenOptions {
+    /// Weight variant of a diffusers folder, e.g. `fp16`; the plain one where there is one, else the only one.
+    pub variant: Option<String>,
+    /// What the U-Net predicts, instead of what the file says.
+    pub prediction: Option<Prediction>,
+}
+
+/// An opened checkpoint: headers and configurations are read, tensor data is not.
+pub struct Checkpoint {
+    /// What errors and reports call it.
+    pub name: String,
+    /// How its files are laid out.
+    pub format: Format,
+    /// The class of models it belongs to.
+    pub family: ModelFamily,
+    /// Weights by canonical name.
+    pub tensors: IndexMap<String, TensorRef>,
+    /// What is in the files besides: integer buffers, EMA copies, training state. By key, with the component before it
+    /// in a folder.
+    pub extra: IndexMap<String, TensorRef>,
+    /// The U-Net's configuration.
+    pub unet: Option<UNetConfig>,
+    /// The autoencoder's configuration.
+    pub vae: Option<VaeConfig>,
+    /// The text encoder's configuration.
+    pub text_encoder: Option<TextConfig>,
+    /// SDXL's second text encoder's configuration.
+    pub text_encoder_2: Option<TextConfig>,
+    /// The noise schedule.
+    pub scheduler: SchedulerConfig,
+    /// Whether the file itself states what the U-Net predicts (or the caller did).
+    pub prediction_stated: bool,
+    /// The tokenizer's files, where there are any.
+    pub tokenizer: Option<TokenizerFiles>,
+    /// The weight files' metadata (of all parts; the first to state a key wins).
+    pub metadata: IndexMap<String, String>,
+    /// The weight files.
+    pub parts: Vec<Part>,
+    bundle: Bundle,
+}
+
+impl Checkpoint {
+    /// Opens a `.safetensors` file or a diffusers folder.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
+        Self::open_with(path, &OpenOptions::default())
+    }
+
+    /// As [`Checkpoint::open`], with options.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open_with(path: impl AsRef<std::path::Path>, options: &OpenOptions) -> Result<Self> {
+        crate::source::ready(Self::load(Bundle::open(path)?, options))
+    }
+
+    /// Opens a bundle: reads headers and configurations.
+    ///
+    /// # Errors
+    /// Damaged files, adapters and other things that are no checkpoint, configurations that are missing or wrong. Whether
+    /// all tensors are there is asked with [`Checkpoint::validate`], whether the engine can run it with
+    /// [`Checkpoint::check_supported`].
+    pub async fn load(bundle: Bundle, options: &OpenOptions) -> Result<Self> {
+        let mut checkpoint =
+            if bundle.is_folder() { folder::load(bundle, options).await? } else { single::load(bundle).await? };
+        if let Some(prediction) = options.prediction {
+            checkpoint.scheduler.prediction_type = prediction;
+            checkpoint.prediction_stated = true;
+        }
+        checkpoint.family = checkpoint.find_family();
+        checkpoint.adopt_implied_shapes();
+        Ok(checkpoint)
+    }
+
+    fn find_family(&self) -> ModelFamily {
+        match &self.unet {
+            Some(u) if u.addition_embed_type.as_deref() == Some("text_time") => ModelFamily::Sdxl,
+            Some(u) if u.use_linear_projection => ModelFamily::Sd2,
+            Some(_) => ModelFamily::Sd1,
+            None => ModelFamily::Other,
+        }
+    }
+
+    /// What the U-Net predicts.
+    pub fn prediction(&self) -> Prediction {
+        self.scheduler.prediction_type
+    }
+
+    /// Number of weights.
+    pub fn parameters(&self) -> u64 {
+        self.tensors.values().map(|t| t.elements() as u64).sum()
+    }
+
+    /// The type most of the weights have.
+    pub fn dtype(&self) -> Option<DType> {
+        let mut counts: IndexMap<DType, u64> = IndexMap::new();
+        for t in self.tensors.values() {
+            *counts.entry(t.info.dtype).or_default() += t.elements() as u64;
+        }
+        counts.into_iter().max_by_key(|(_, n)| *n).map(|(d, _)| d)
+    }
+
+    /// SHA-256 of the file, or of a folder as [`crate::hash::bundle_sha256`] defines it.
+    pub async fn sha256(&self) -> Result<String> {
+        crate::hash::bundle_sha256(&self.bundle).await
+    }
+
+    /// The files it was opened from.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// A tensor by canonical name.
+    pub fn tensor(&self, name: &str) -> Result<&TensorRef> {
+        self.tensors
+            .get(name)
+            .or_else(|| self.extra.get(name))
+            .ok_or_else(|| Error::Mismatch { file: self.name.clone(), why: format!("there is no tensor `{name}`") })
+    }
+
+    /// A tensor's canonical bytes, in its stored element type.
+    pub async fn read_raw(&self, name: &str) -> Result<Vec<u8>> {
+        self.read_ref(self.tensor(name)?).await
+    }
+
+    /// A tensor's canonical elements as f32.
+    pub async fn read_f32(&self, name: &str) -> Result<Vec<f32>> {
+        let tensor = self.tensor(name)?;
+        Ok(tensor.info.dtype.decode_f32(&self.read_ref(tensor).await?))
+    }
+
+    /// The canonical bytes of a reference of this checkpoint.
+    pub async fn read_ref(&self, tensor: &TensorRef) -> Result<Vec<u8>> {
+        let part = self
+            .parts
+            .get(tensor.source)
+            .ok_or_else(|| Error::Usage(format!("tensor `{}` belongs to another checkpoint", tensor.key)))?;
+        let (info, element) = (&tensor.info, tensor.info.dtype.size() as u64);
+        match tensor.transform {
+            Transform::Same => part.source.read(info.range.clone()).await,
+            Transform::Rows { start, end } => {
+                let row = info.shape.iter().skip(1).product::<usize>() as u64 * element;
+                let from = info.range.start;
+                part.source.read(from + start as u64 * row..from + end as u64 * row).await
+            }
+            Transform::Transpose => {
+                let bytes = part.source.read(info.range.clone()).await?;
+                Ok(export::transpose(&bytes, &info.shape, info.dtype.size()))
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Whether a checkpoint is whole and whether the engine can run it.
+
+use super::Checkpoint;
+use crate::error::{Error, Result, first_few};
+use crate::layout::{Shapes, as_matrix, text_tensors, unet_tensors, vae_tensors};
+
+impl Checkpoint {
+    /// Every tensor that the configurations imply, with its shape.
+    pub fn implied(&self) -> Shapes {
+        let mut all = Shapes::new();
+        all.extend(self.unet.as_ref().map(unet_tensors).unwrap_or_default());
+        all.extend(self.vae.as_ref().map(vae_tensors).unwrap_or_default());
+        for (component, config) in [("text_encoder", &self.text_encoder), ("text_encoder_2", &self.text_encoder_2)] {
+            all.extend(config.as_ref().map(|c| text_tensors(component, c)).unwrap_or_default());
+        }
+        all
+    }
+
+    /// Gives each tensor the implied shape where only dimensions of one differ.
+    pub(super) fn adopt_implied_shapes(&mut self) {
+        for (name, shape) in self.implied() {
+            if let Some(t) = self.tensors.get_mut(&name)
+                && t.shape != shape
+                && as_matrix(&t.shape) == as_matrix(&shape)
+            {
+                t.shape = shape;
+            }
+        }
+    }
+
+    /// Checks that every implied tensor is there with the right shape.
+    pub fn validate(&self) -> Result<()> {
+        let (mut missing, mut wrong) = (Vec::new(), Vec::new());
+        for (name, shape) in self.implied() {
+            match self.tensors.get(&name) {
+                None => missing.push(format!("`{name}`")),
+                Some(t) if t.shape != shape => {
+                    wrong.push(format!("`{name}` is {:?} where the configuration implies {shape:?}", t.shape));
+                }
+                Some(_) => {}
+            }
+        }
+        let why = match (missing.len(), wrong.len()) {
+            (0, 0) => return Ok(()),
+            (0, n) => format!("{n} tensors have a wrong shape: {}", first_few(wrong, 2)),
+            (n, 0) => format!("{n} tensors are missing: {}", first_few(missing, 3)),
+            (n, m) => {
+                let (missing, wrong) = (first_few(missing, 2), first_few(wrong, 1));
+                format!("{n} tensors are missing ({missing}) and {m} have a wrong shape ({wrong})")
+            }
+        };
+        Err(Error::Mismatch { file: self.name.clone(), why })
+    }
+
+    /// Tensors under a component's name that no configuration implies.
+    pub fn unexpected(&self) -> Vec<&str> {
+        let implied = self.implied();
+        self.tensors.keys().filter(|k| !implied.contains_key(*k)).map(String::as_str).collect()
+    }
+
+    /// Names the first thing that the engine cannot compute, in any configuration.
+    pub fn check_supported(&self) -> Result<()> {
+        if let Some(c) = &self.unet {
+            c.check_supported()?;
+        }
+        if let Some(c) = &self.vae {
+            c.check_supported()?;
+        }
+        for c in [&self.text_encoder, &self.text_encoder_2].into_iter().flatten() {
+            c.check_supported()?;
+        }
+        self.scheduler.check_supported()
+    }
+
+    /// Whether a picture can be made from it: all three components there, whole, supported and fitting together.
+    pub fn check_renderable(&self) -> Result<()> {
+        let lacks = |what: &str| {
+            let why = format!("it has no {what}, so it cannot make a picture by itself");
+            Err(Error::NotA { file: self.name.clone(), why })
+        };
+        let Some(unet) = &self.unet else { return lacks("U-Net") };
+        let Some(vae) = &self.vae else { return lacks("VAE") };
+        let Some(text) = &self.text_encoder else { return lacks("text encoder") };
+        self.check_supported()?;
+        self.validate()?;
+        let mismatch = |why: String| Err(Error::Mismatch { file: self.name.clone(), why });
+        if unet.out_channels != vae.latent_channels {
+            return mismatch(format!(
+                "the U-Net gives {} channels but the VAE takes {}",
+                unet.out_channels, vae.latent_channels
+            ));
+        }
+        if unet.in_channels != unet.out_channels {
+            let kind = match unet.in_channels {
+                9 => " (an inpainting model)",
+                8 => " (an instruct-pix2pix model)",
+                _ => "",
+            };
+            let what =
+                format!("`in_channels` = {} with `out_channels` = {}{kind}", unet.in_channels, unet.out_channels);
+            return Err(Error::unsupported(&unet.file, what));
+        }
+        if let Some(c) = unet.cross_attention_dim.iter().find(|c| **c != text.hidden_size) {
+            return mismatch(format!(
+                "the U-Net expects text of width {c} but the text encoder gives {}",
+                text.hidden_size
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Refuses NaN and infinity in a tensor's values: `Err` names the first one.
+pub fn first_non_finite(file: &str, tensor: &str, values: &[f32]) -> Result<()> {
+    match values.iter().position(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(index) => Err(Error::NotFinite { file: file.into(), tensor: tensor.into(), value: values[index], index }),
+    }
+}
