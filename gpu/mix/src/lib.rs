@@ -6,9 +6,15 @@
 pub mod blocks;
 mod error;
 pub mod flat;
+pub mod low_rank;
 pub mod method;
 mod methods;
+mod random;
 pub mod recipe;
+mod select;
+mod sums;
+#[cfg(test)]
+mod testing;
 
 pub use error::MixError;
 pub use method::{Knob, Method, method, methods};

@@ -1,25 +1,6 @@
 // The end of an element-wise pass: the including shader defines `fn four(x: Fours, e: vec4<u32>) -> vec4<f32>`, the results of the elements
-// numbered e. Rounding to the result's type happens here, in one place for preview and export.
-#include "mix/shared/quantize"
-@group(0) @binding(2u + ORIGIN + MODELS + EXTRA) var<storage, read_write> dst: array<vec4<u32>>;
-
-fn pairs(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
-  return vec4<u32>(a.x | (a.y << 16u), a.z | (a.w << 16u), b.x | (b.y << 16u), b.z | (b.w << 16u));
-}
-
-fn store(g: u32, v: Eight) {
-  if (OUT == 1u) {
-    dst[g] = pairs(f16_bits(v.a), f16_bits(v.b));
-  } else if (OUT == 2u) {
-    dst[g] = pairs(bf16_round(v.a) >> vec4<u32>(16u), bf16_round(v.b) >> vec4<u32>(16u));
-  } else if (OUT == 3u) {
-    dst[2u * g] = bf16_round(v.a) & vec4<u32>(0xffff0000u);
-    dst[2u * g + 1u] = bf16_round(v.b) & vec4<u32>(0xffff0000u);
-  } else {
-    dst[2u * g] = bitcast<vec4<u32>>(v.a);
-    dst[2u * g + 1u] = bitcast<vec4<u32>>(v.b);
-  }
-}
+// numbered e.
+#include "mix/shared/store"
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

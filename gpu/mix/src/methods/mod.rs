@@ -1,6 +1,8 @@
 //! The merge methods: one published algorithm a file, listed once here and nowhere else.
 
 mod add_difference;
+mod consensus;
+mod ties;
 mod weighted_sum;
 
 #[cfg(test)]
@@ -14,7 +16,7 @@ use crate::flat::MAX_MODELS;
 use crate::method::Method;
 
 /// Every method there is.
-pub(crate) static ALL: &[&dyn Method] = &[&weighted_sum::WeightedSum, &add_difference::AddDifference];
+pub(crate) static ALL: &[&dyn Method] = &[&weighted_sum::WeightedSum, &add_difference::AddDifference, &ties::Ties];
 
 /// How many model tensors one pass may bind beside the base, the result and `others`.
 pub(crate) fn room(gpu: &Gpu, others: usize) -> usize {

@@ -5,25 +5,17 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use admix_tensor::{DeviceOptions, Gpu, Recorder, Tensor, Tier};
+use admix_tensor::{Gpu, Recorder, Tensor};
 use serde_json::Value;
 
 use crate::flat::{Flat, Kind};
 use crate::method::{HostInputs, Inputs, Method, Settings, method};
 use crate::recipe::Knobs;
+use crate::testing::devices;
 
 const BOUND: f64 = 1e-5;
-
-fn devices() -> [Arc<Gpu>; 2] {
-    static DEVICES: OnceLock<[Arc<Gpu>; 2]> = OnceLock::new();
-    let open = |tier, default_limits| {
-        let options = DeviceOptions { tier: Some(tier), default_limits };
-        pollster::block_on(Gpu::open(&options)).expect("the tests need a Vulkan driver (see CONTRIBUTING.md)")
-    };
-    DEVICES.get_or_init(|| [open(Tier::Cpu, false), open(Tier::Gpu, true)]).clone()
-}
 
 /// Tensors of a golden file: (shape, f32 values), and its description.
 struct Golden {
@@ -167,6 +159,11 @@ fn weighted_sum_is_mergekits_linear() {
 #[test]
 fn add_difference_is_mergekits_task_arithmetic() {
     check("merges.safetensors", |m| m == "add_difference");
+}
+
+#[test]
+fn ties_is_mergekits() {
+    check("merges.safetensors", |m| m == "ties");
 }
 
 /// Inputs as f16 and bf16 pairs give what their values as f32 give; results are rounded as the host rounds.

@@ -1,0 +1,53 @@
+// y = b + lambda * merge of the models' kept, weighted changes: the last pass of the task-vector methods. Mirrors methods/consensus.rs.
+//
+// MASK 0 keeps everything; 1 what selection i of `state` takes; 2 what selection 2i takes and 2i + 1 does not; 3 where a random number is
+// below the keep probability (model[i].y). VOTE 0: sum over sum of weights; 1: elements whose sign agrees with that of the weighted sum
+// (zero counts as plus), over the agreeing weights. NORMALIZE 0 leaves the division out. RESCALE: `scale[i]` multiplies changes of model i.
+// knobs: lambda, sum of weights (or 1 where it is nearly 0).
+#include "mix/shared/flat"
+#if STATE
+@group(0) @binding(2u + ORIGIN + MODELS) var<storage, read> state: array<u32>;
+#endif
+#if RESCALE
+@group(0) @binding(2u + ORIGIN + MODELS + STATE) var<storage, read> scale: array<f32>;
+#endif
+#if UNIFORMS
+#for i MODELS
+@group(0) @binding(2u + ORIGIN + MODELS + STATE + RESCALE + $iu) var<storage, read> uniforms$i: array<f32>;
+#end
+#endif
+#include "mix/shared/keep"
+
+fn four(x: Fours, e: vec4<u32>) -> vec4<f32> {
+  var sum = vec4<f32>(0.0);
+#for i MODELS
+  var d$i = select(vec4<f32>(0.0), x.m$i - x.o, kept$i(x, e));
+#if RESCALE
+  d$i *= scale[$i];
+#endif
+  d$i *= p.model[$i].x;
+  sum += d$i;
+#end
+#if VOTE
+  let up = sum >= vec4<f32>(0.0);
+  var top = vec4<f32>(0.0);
+  var bottom = vec4<f32>(0.0);
+#for i MODELS
+  {
+    let agrees = select((d$i < vec4<f32>(0.0)), (d$i > vec4<f32>(0.0)), up);
+    top += select(vec4<f32>(0.0), d$i, agrees);
+    bottom += select(vec4<f32>(0.0), vec4<f32>(p.model[$i].x), agrees);
+  }
+#end
+#if NORMALIZE
+  top /= select(bottom, vec4<f32>(1.0), bottom == vec4<f32>(0.0));
+#endif
+  return x.b + top * p.knobs.x;
+#else
+#if NORMALIZE
+  sum /= p.knobs.y;
+#endif
+  return x.b + sum * p.knobs.x;
+#endif
+}
+#include "mix/shared/write"

@@ -1,0 +1,29 @@
+// A walk over whole tensors that collects something. The including shader defines `fn take(x: Fours, e: vec4<u32>)`, called for every four
+// elements (numbers beyond `p.head.count` are padding), and `fn finish(lane: u32)`, called once a lane. Define: LANES lanes in all.
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+  let lane = wg.x * WG + local;
+  for (var g = lane; g < p.head.groups; g += LANES) {
+    let b = load_b(g);
+#if ORIGIN
+    let o = load_o(g);
+#else
+    let o = b;
+#endif
+#for i MODELS
+    let m$i = load_m$i(g);
+#end
+    let e = numbers(g);
+    take(Fours(b.a, o.a,
+#for i MODELS
+      m$i.a,
+#end
+    ), e);
+    take(Fours(b.b, o.b,
+#for i MODELS
+      m$i.b,
+#end
+    ), e + vec4<u32>(4u));
+  }
+  finish(lane);
+}
