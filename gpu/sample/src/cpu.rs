@@ -1,0 +1,42 @@
+//! Carries a plan out on the host, in f64: the twin of the engine's device loop, for tests and small experiments.
+
+use crate::plan::{Op, Plan};
+
+/// Runs `plan` and returns the final latent.
+///
+/// `init` is the clean latent to start from (empty: none). `noise(i)` gives unit Gaussian draw number i, of the latent's length.
+/// `network(input, timestep)` is the network itself: its input is already scaled, its output is noise, velocity or sample, as the plan's
+/// prediction type says.
+pub fn run(
+    plan: &Plan,
+    init: &[f64],
+    mut noise: impl FnMut(usize) -> Vec<f64>,
+    mut network: impl FnMut(&[f64], f64) -> Vec<f64>,
+) -> Vec<f64> {
+    let first = noise(0);
+    let at = |i: usize| plan.latent_scale * init.get(i).copied().unwrap_or(0.0);
+    let x: Vec<f64> = first.iter().enumerate().map(|(i, n)| n * plan.init_scale + at(i)).collect();
+    let mut registers = vec![vec![0.0; x.len()]; plan.registers.max(1)];
+    registers[0] = x;
+    for op in &plan.ops {
+        match op {
+            Op::Denoise { x, scaling, timestep, out, uncond_out, .. } => {
+                let x = registers[x.0].clone();
+                let input: Vec<f64> = x.iter().map(|v| v * scaling.input).collect();
+                let y = network(&input, *timestep);
+                let denoised: Vec<f64> = x.iter().zip(&y).map(|(x, y)| scaling.skip * x + scaling.output * y).collect();
+                if let Some(u) = uncond_out {
+                    registers[u.0] = denoised.clone();
+                }
+                registers[out.0] = denoised;
+            }
+            Op::Combine { dst, terms } => {
+                let sum = (0..first.len()).map(|i| terms.iter().map(|(r, c)| c * registers[r.0][i]).sum()).collect();
+                registers[dst.0] = sum;
+            }
+            Op::Noise { dst, index } => registers[dst.0] = noise(*index),
+            Op::StepEnd { .. } => {}
+        }
+    }
+    registers.swap_remove(plan.result.0)
+}

@@ -1,0 +1,160 @@
+//! Typed settings of a technique, the same list for the command line, recipes and the studio.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::{Result, SampleError};
+
+/// One numeric setting, or a choice between names (then its value is the index of the name).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Knob {
+    /// As typed in `--set name=value`.
+    pub name: &'static str,
+    /// As shown.
+    pub label: &'static str,
+    /// Smallest value allowed.
+    pub min: f64,
+    /// Largest value allowed.
+    pub max: f64,
+    /// Value when nothing is said.
+    pub default: f64,
+    /// One line on what it does.
+    pub help: &'static str,
+    /// Names of the values 0, 1, ... of a choice; empty for a number.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub choices: &'static [&'static str],
+}
+
+impl Knob {
+    /// A number between `min` and `max`.
+    pub const fn number(
+        name: &'static str,
+        label: &'static str,
+        min: f64,
+        max: f64,
+        default: f64,
+        help: &'static str,
+    ) -> Knob {
+        Knob { name, label, min, max, default, help, choices: &[] }
+    }
+
+    /// One of several names; the first is the default.
+    pub const fn choice(
+        name: &'static str,
+        label: &'static str,
+        choices: &'static [&'static str],
+        help: &'static str,
+    ) -> Knob {
+        Knob { name, label, min: 0.0, max: choices.len() as f64 - 1.0, default: 0.0, help, choices }
+    }
+
+    /// The value that `text` stands for.
+    ///
+    /// # Errors
+    /// Not a number, out of range, or not one of the choices.
+    pub fn parse(&self, text: &str) -> Result<f64> {
+        let wanted = text.trim();
+        if let Some(i) = self.choices.iter().position(|c| c.eq_ignore_ascii_case(wanted)) {
+            return Ok(i as f64);
+        }
+        match wanted.parse::<f64>() {
+            Ok(v) => self.check(v),
+            Err(_) if self.choices.is_empty() => {
+                Err(SampleError::setting(self.name, format!("`{text}` is not a number")))
+            }
+            Err(_) => Err(SampleError::setting(
+                self.name,
+                format!("`{text}` is not known; choose {}", self.choices.join(", ")),
+            )),
+        }
+    }
+
+    /// `value` if it is in range (and whole, for a choice).
+    ///
+    /// # Errors
+    /// Out of range or not a number.
+    pub fn check(&self, value: f64) -> Result<f64> {
+        let whole = self.choices.is_empty() || value.fract() == 0.0;
+        // Written so that NaN fails.
+        if value >= self.min && value <= self.max && whole {
+            Ok(value)
+        } else {
+            Err(SampleError::setting(self.name, format!("{value} is outside {} to {}", self.min, self.max)))
+        }
+    }
+}
+
+/// What a registry shows of a technique.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Info {
+    /// As typed.
+    pub name: &'static str,
+    /// As shown.
+    pub label: &'static str,
+    /// Paper or program that defines it.
+    pub citation: &'static str,
+    /// Its own settings.
+    pub knobs: &'static [Knob],
+    /// Other names people type, in lower case.
+    #[serde(skip)]
+    pub aliases: &'static [&'static str],
+}
+
+/// Values set by name; what is not set has its default.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KnobValues(pub BTreeMap<String, f64>);
+
+impl KnobValues {
+    /// No value set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets one value; ranges are checked when a plan is made.
+    pub fn set(&mut self, name: impl Into<String>, value: f64) -> &mut Self {
+        self.0.insert(name.into(), value);
+        self
+    }
+
+    /// Sets a value from text, as in `--set name=value`: a number, or the name of a choice of the knob called so in any registry.
+    ///
+    /// # Errors
+    /// No such knob, or not one of its values.
+    pub fn set_text(&mut self, name: &str, text: &str) -> Result<()> {
+        let all = crate::registry::all_knobs();
+        let Some(knob) = all.iter().find(|k| k.name == name) else {
+            let known: BTreeSet<&str> = all.iter().map(|k| k.name).collect();
+            let known = known.into_iter().collect::<Vec<_>>().join(", ");
+            return Err(SampleError::Unknown { kind: "knob", name: name.to_owned(), known });
+        };
+        // Two techniques may give one name different ranges; the plan checks against the one in use.
+        let value = if knob.choices.is_empty() { text.trim().parse().ok() } else { None };
+        self.set(name, value.map_or_else(|| knob.parse(text), Ok)?);
+        Ok(())
+    }
+
+    /// Value of `knob`, or its default.
+    pub fn get(&self, knob: &Knob) -> f64 {
+        self.0.get(knob.name).copied().unwrap_or(knob.default)
+    }
+
+    /// Checks every value against `knobs`.
+    ///
+    /// # Errors
+    /// A value out of range, or a name that none of the knobs has.
+    pub fn check(&self, knobs: &[Knob]) -> Result<()> {
+        for (name, value) in &self.0 {
+            match knobs.iter().find(|k| k.name == name) {
+                Some(knob) => {
+                    knob.check(*value)?;
+                }
+                None => {
+                    let known: Vec<&str> = knobs.iter().map(|k| k.name).collect();
+                    return Err(SampleError::Unknown { kind: "knob", name: name.clone(), known: known.join(", ") });
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,194 @@
+//! What a solver produces: a list of operations on latents.
+
+use crate::{Grid, Prediction};
+
+/// A latent-shaped register on the device. 0 is x.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Reg(pub usize);
+
+/// The register of x.
+pub const X: Reg = Reg(0);
+
+/// How the network is used at one noise level: denoised = `skip` * x + `output` * network(`input` * x, timestep).
+///
+/// (Karras et al. 2022, arXiv 2206.00364, table 1: c_in, c_skip, c_out.) With classifier-free guidance the network's output is the guided one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scaling {
+    /// c_in
+    pub input: f64,
+    /// c_skip
+    pub skip: f64,
+    /// c_out
+    pub output: f64,
+}
+
+impl Scaling {
+    /// A variance-preserving network seen from x = x0 + sigma * noise.
+    pub fn of(prediction: Prediction, sigma: f64) -> Self {
+        let root = (sigma * sigma + 1.0).sqrt();
+        let (skip, output) = match prediction {
+            Prediction::Epsilon => (1.0, -sigma),
+            Prediction::V => (1.0 / (root * root), -sigma / root),
+            Prediction::Sample => (0.0, 1.0),
+        };
+        Scaling { input: 1.0 / root, skip, output }
+    }
+}
+
+/// One operation; they run in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Estimate the clean latent from `x` at noise level `sigma`, with guidance, into `out` (another register than `x`).
+    Denoise {
+        /// Noisy latent.
+        x: Reg,
+        /// Its noise level.
+        sigma: f64,
+        /// What the network is told; whole or fractional.
+        timestep: f64,
+        /// How the network's input and output are scaled.
+        scaling: Scaling,
+        /// Receives the guided estimate.
+        out: Reg,
+        /// Receives the estimate of the unconditional half, if a solver wants it (CFG++).
+        uncond_out: Option<Reg>,
+        /// Step this evaluation belongs to, counted from 0 in this run.
+        step: usize,
+    },
+    /// `dst` = sum of coefficient times register; `dst` may be one of the terms. No terms: zero.
+    Combine {
+        /// Receives the sum.
+        dst: Reg,
+        /// Registers and their coefficients.
+        terms: Vec<(Reg, f64)>,
+    },
+    /// `dst` = fresh unit Gaussian noise, draw number `index` (0 is the initial noise, so the first here is 1).
+    Noise {
+        /// Receives the noise.
+        dst: Reg,
+        /// Number of the draw.
+        index: usize,
+    },
+    /// The end of a step: `x` is the latent at noise level `sigma`, `denoised` the last clean estimate, for previews.
+    StepEnd {
+        /// Step, counted from 0 in this run.
+        step: usize,
+        /// The latent.
+        x: Reg,
+        /// Noise level it is at.
+        sigma: f64,
+        /// The clean estimate of this step.
+        denoised: Option<Reg>,
+    },
+}
+
+/// A whole run.
+///
+/// Before the first operation x = `init_scale` * noise + `latent_scale` * the clean latent to start from, if there is one (picture to picture).
+/// After the last operation `result` holds the final latent. Every operation lies within a step: the last one is a [`Op::StepEnd`]. A run
+/// without steps (strength 0) has no operations and gives back the clean latent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The operations.
+    pub ops: Vec<Op>,
+    /// How many registers they use, x among them.
+    pub registers: usize,
+    /// Factor on the unit-variance initial noise.
+    pub init_scale: f64,
+    /// Factor on the clean latent: 1 in picture to picture, else 0.
+    pub latent_scale: f64,
+    /// Where the final latent is.
+    pub result: Reg,
+    /// How many steps it runs.
+    pub steps: usize,
+    /// Draws of noise beyond the initial one.
+    pub noises: usize,
+}
+
+impl Plan {
+    /// Timesteps the network is asked for, in order of first use, each once.
+    pub fn timesteps(&self) -> Vec<f64> {
+        let mut all: Vec<f64> = Vec::new();
+        for op in &self.ops {
+            if let Op::Denoise { timestep, .. } = op
+                && !all.contains(timestep)
+            {
+                all.push(*timestep);
+            }
+        }
+        all
+    }
+
+    /// How often the network runs.
+    pub fn evaluations(&self) -> usize {
+        self.ops.iter().filter(|op| matches!(op, Op::Denoise { .. })).count()
+    }
+}
+
+/// Writes a plan.
+#[derive(Debug)]
+pub struct Builder {
+    ops: Vec<Op>,
+    registers: usize,
+    noises: usize,
+    steps: usize,
+    prediction: Prediction,
+}
+
+impl Builder {
+    /// An empty plan for a network of that prediction type; x exists already.
+    pub fn new(prediction: Prediction) -> Self {
+        Builder { ops: Vec::new(), registers: 1, noises: 0, steps: 0, prediction }
+    }
+
+    /// One more register.
+    pub fn register(&mut self) -> Reg {
+        self.registers += 1;
+        Reg(self.registers - 1)
+    }
+
+    /// `N` more registers.
+    pub fn registers<const N: usize>(&mut self) -> [Reg; N] {
+        std::array::from_fn(|_| self.register())
+    }
+
+    /// `out` = clean estimate of `x`.
+    pub fn denoise(&mut self, x: Reg, sigma: f64, timestep: f64, out: Reg) {
+        let (scaling, step) = (Scaling::of(self.prediction, sigma), self.steps);
+        self.ops.push(Op::Denoise { x, sigma, timestep, scaling, out, uncond_out: None, step });
+    }
+
+    /// `dst` = sum of the terms; the same register twice is added up, zero coefficients are left out.
+    pub fn combine(&mut self, dst: Reg, terms: &[(Reg, f64)]) {
+        let mut sum: Vec<(Reg, f64)> = Vec::with_capacity(terms.len());
+        for &(reg, c) in terms {
+            match sum.iter_mut().find(|(r, _)| *r == reg) {
+                Some((_, total)) => *total += c,
+                None => sum.push((reg, c)),
+            }
+        }
+        sum.retain(|(_, c)| *c != 0.0);
+        if sum != [(dst, 1.0)] {
+            self.ops.push(Op::Combine { dst, terms: sum });
+        }
+    }
+
+    /// `dst` = the next draw of noise.
+    pub fn noise(&mut self, dst: Reg) {
+        self.noises += 1;
+        self.ops.push(Op::Noise { dst, index: self.noises });
+    }
+
+    /// Ends a step with x at noise level `sigma`.
+    pub fn end_step(&mut self, sigma: f64, denoised: Reg) {
+        self.ops.push(Op::StepEnd { step: self.steps, x: X, sigma, denoised: Some(denoised) });
+        self.steps += 1;
+    }
+
+    /// The plan of a run over `grid` that starts with `init_scale` times the noise.
+    pub fn finish(self, init_scale: f64, grid: &Grid) -> Plan {
+        let Builder { ops, registers, noises, steps, .. } = self;
+        let latent_scale = if grid.from_latent { 1.0 } else { 0.0 };
+        Plan { ops, registers, init_scale, latent_scale, result: X, steps, noises }
+    }
+}

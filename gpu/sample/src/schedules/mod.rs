@@ -1,0 +1,21 @@
+//! Noise schedules: how n noise levels are laid between the noisiest and the cleanest.
+
+use crate::grid::{Grid, GridRequest};
+use crate::{Info, KnobValues, Result};
+
+mod karras;
+mod normal;
+
+/// One way to lay out noise levels.
+pub trait Schedule: Sync {
+    /// Name, citation, settings.
+    fn info(&self) -> Info;
+    /// The levels and timesteps of a run.
+    ///
+    /// # Errors
+    /// A setting that cannot be used with this model or number of steps.
+    fn grid(&self, request: &GridRequest<'_>, knobs: &KnobValues) -> Result<Grid>;
+}
+
+/// Every schedule, the plain one first. To add one, write its file and name it here.
+pub static ALL: &[&dyn Schedule] = &[&normal::Normal, &karras::Karras];

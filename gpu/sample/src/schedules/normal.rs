@@ -1,0 +1,24 @@
+//! Evenly spaced timesteps.
+
+use super::Schedule;
+use crate::grid::{Grid, GridRequest};
+use crate::{Info, KnobValues, Result};
+
+/// The training timesteps, evenly spaced, as the sampler's own scheduler in diffusers lays them out.
+pub struct Normal;
+
+impl Schedule for Normal {
+    fn info(&self) -> Info {
+        Info {
+            name: "normal",
+            label: "Normal",
+            citation: "Ho et al. 2020, arXiv 2006.11239; spacing: Lin et al. 2023, arXiv 2305.08891, table 2",
+            knobs: &[],
+            aliases: &["uniform", "discrete", "default"],
+        }
+    }
+
+    fn grid(&self, request: &GridRequest<'_>, _: &KnobValues) -> Result<Grid> {
+        Ok(request.from_timesteps(request.spaced_timesteps()))
+    }
+}

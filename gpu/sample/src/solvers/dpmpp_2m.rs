@@ -1,0 +1,61 @@
+//! DPM-Solver++, second order, multistep.
+
+use super::{Job, Solver};
+use crate::grid::GridRules;
+use crate::plan::{Builder, Plan, X};
+use crate::{Info, Result};
+
+/// Lu et al. 2022, DPM-Solver++(2M); diffusers' DPMSolverMultistepScheduler with midpoint updates.
+pub struct Dpmpp2m;
+
+impl Solver for Dpmpp2m {
+    fn info(&self) -> Info {
+        Info {
+            name: "dpmpp_2m",
+            label: "DPM++ 2M",
+            citation: "Lu et al. 2022, arXiv 2211.01095; diffusers DPMSolverMultistepScheduler",
+            knobs: &[],
+            aliases: &["dpm++ 2m", "dpmpp2m", "k_dpmpp_2m", "dpmsolvermultistep", "dpmsolvermultistepscheduler"],
+        }
+    }
+
+    fn rules(&self) -> GridRules {
+        GridRules::DPM
+    }
+
+    fn plan(&self, job: &Job<'_>) -> Result<Plan> {
+        let grid = job.grid;
+        let n = grid.steps();
+        let mut b = Builder::new(job.model.prediction());
+        let [mut now, mut before] = b.registers();
+        for i in grid.start..n {
+            let (sigma, next) = (grid.sigmas[i], grid.sigmas[i + 1]);
+            b.denoise(X, sigma, grid.timesteps[i], now);
+            // e^-h with h the growth of log SNR / 2.
+            let shrink = next / sigma;
+            // First order at the start, and at the end where that is at zero noise or the steps are few.
+            let last = i + 1 == n && (next == 0.0 || n < 15);
+            if i == grid.start || last {
+                b.combine(X, &[(X, shrink), (now, 1.0 - shrink)]);
+            } else {
+                let h = -shrink.ln();
+                let r = (grid.sigmas[i - 1] / sigma).ln() / h;
+                let slope = (1.0 - shrink) / (2.0 * r);
+                b.combine(X, &[(X, shrink), (now, 1.0 - shrink + slope), (before, -slope)]);
+            }
+            b.end_step(next, now);
+            std::mem::swap(&mut now, &mut before);
+        }
+        finish_preserving(b, job)
+    }
+}
+
+/// Ends a plan of a scheduler that works in variance-preserving coordinates: unit-variance start, result x / sqrt(1 + sigma^2).
+pub(super) fn finish_preserving(mut b: Builder, job: &Job<'_>) -> Result<Plan> {
+    let grid = job.grid;
+    let end = grid.sigmas[grid.steps()];
+    if end > 0.0 && grid.start < grid.steps() {
+        b.combine(X, &[(X, 1.0 / end.hypot(1.0))]);
+    }
+    Ok(b.finish(grid.init_scale_preserving(), grid))
+}
