@@ -61,7 +61,10 @@ impl PreviewDecoder {
     pub fn new(store: &mut Store, config: &TinyVaeConfig) -> Result<PreviewDecoder, ModelError> {
         let widths = &config.decoder_block_out_channels;
         // diffusers makes every level's last convolution keep its width, so that differing widths cannot run there either.
-        if widths.is_empty() || widths.windows(2).any(|w| w[0] != w[1]) || widths.len() != config.num_decoder_blocks.len() {
+        if widths.is_empty()
+            || widths.windows(2).any(|w| w[0] != w[1])
+            || widths.len() != config.num_decoder_blocks.len()
+        {
             let what = format!("decoder_block_out_channels {widths:?} (all levels must be equally wide)");
             return Err(ModelError::Unsupported { component: "preview_decoder", what });
         }

@@ -7,8 +7,8 @@ use admix_tensor::kernels::attention::{Heads, Operand};
 use admix_tensor::kernels::{Activation, Weight};
 use admix_tensor::{Program, Recorder, Tensor};
 
-use crate::store::{Layer, Norm, Store};
 use crate::ModelError;
+use crate::store::{Layer, Norm, Store};
 
 struct Block {
     norm1: Norm,
@@ -51,7 +51,12 @@ impl TextEncoder {
             "gelu" => Activation::Gelu,
             "silu" | "swish" => Activation::Silu,
             "relu" => Activation::Relu,
-            other => return Err(ModelError::Unsupported { component: "text_encoder", what: format!("hidden_act \"{other}\"") }),
+            other => {
+                return Err(ModelError::Unsupported {
+                    component: "text_encoder",
+                    what: format!("hidden_act \"{other}\""),
+                });
+            }
         };
         let root = format!("{prefix}.text_model");
         let table = store.table(&format!("{root}.embeddings.token_embedding.weight"), config.vocab_size, c, true)?;

@@ -113,7 +113,11 @@ impl Builder<'_> {
             time_at,
             norm2: self.store.norm(&format!("{at}.norm2"), out)?,
             conv2: self.store.conv(&format!("{at}.conv2"), out, out, 3)?,
-            shortcut: if inp == out { None } else { Some(self.store.conv(&format!("{at}.conv_shortcut"), out, inp, 1)?) },
+            shortcut: if inp == out {
+                None
+            } else {
+                Some(self.store.conv(&format!("{at}.conv_shortcut"), out, inp, 1)?)
+            },
         })
     }
 
@@ -135,7 +139,11 @@ impl Builder<'_> {
                 kv_index: self.kv_count,
                 out2: store.linear(&format!("{at}.attn2.to_out.0"), c, c, true)?,
                 norm3: store.norm(&format!("{at}.norm3"), c)?,
-                ff_in: store.layer(&format!("{at}.ff.net.0.proj"), Pack { glu: true, ..Pack::linear(8 * c, c) }, true)?,
+                ff_in: store.layer(
+                    &format!("{at}.ff.net.0.proj"),
+                    Pack { glu: true, ..Pack::linear(8 * c, c) },
+                    true,
+                )?,
                 ff_out: store.linear(&format!("{at}.ff.net.2"), c, 4 * c, true)?,
             });
             self.kv_count += 1;
@@ -185,7 +193,10 @@ impl UNet {
             down.push(level);
         }
         let mid = Level {
-            resnets: vec![b.resnet("unet.mid_block.resnets.0", last, last)?, b.resnet("unet.mid_block.resnets.1", last, last)?],
+            resnets: vec![
+                b.resnet("unet.mid_block.resnets.0", last, last)?,
+                b.resnet("unet.mid_block.resnets.1", last, last)?,
+            ],
             transformers: vec![b.transformer("unet.mid_block.attentions.0", last, levels - 1)?],
             resample: None,
         };
@@ -222,7 +233,8 @@ impl UNet {
 
     /// Every layer that un-merged adapters can attach to.
     pub fn layers_mut(&mut self) -> Vec<&mut Layer> {
-        let mut out = vec![&mut self.time1, &mut self.time2, &mut self.time_proj, &mut self.conv_in, &mut self.conv_out];
+        let mut out =
+            vec![&mut self.time1, &mut self.time2, &mut self.time_proj, &mut self.conv_in, &mut self.conv_out];
         for level in self.down.iter_mut().chain([&mut self.mid]).chain(&mut self.up) {
             for r in &mut level.resnets {
                 out.extend([&mut r.conv1, &mut r.conv2]);
@@ -231,7 +243,15 @@ impl UNet {
             for t in &mut level.transformers {
                 out.extend([&mut t.proj_in, &mut t.proj_out]);
                 for b in &mut t.blocks {
-                    out.extend([&mut b.qkv, &mut b.out1, &mut b.q, &mut b.kv, &mut b.out2, &mut b.ff_in, &mut b.ff_out]);
+                    out.extend([
+                        &mut b.qkv,
+                        &mut b.out1,
+                        &mut b.q,
+                        &mut b.kv,
+                        &mut b.out2,
+                        &mut b.ff_in,
+                        &mut b.ff_out,
+                    ]);
                 }
             }
             out.extend(&mut level.resample);
@@ -264,7 +284,13 @@ impl UNet {
         context: &Tensor,
         n: usize,
     ) -> Result<Conditioning, ModelError> {
-        let rows = Tensor::upload(gpu, "timesteps", &self.timestep_rows(timesteps), timesteps.len(), self.config.block_out_channels[0])?;
+        let rows = Tensor::upload(
+            gpu,
+            "timesteps",
+            &self.timestep_rows(timesteps),
+            timesteps.len(),
+            self.config.block_out_channels[0],
+        )?;
         let mut rec = Recorder::new(gpu);
         let h = self.time1.linear(&mut rec, &rows, Activation::Silu, None)?;
         // Every use of the embedding starts with SiLU.
@@ -344,7 +370,16 @@ impl Step<'_> {
         }
         let c = &unet.config;
         let n = &unet.norm_out;
-        let h = self.rec.group_norm(&x, size, c.norm_num_groups, c.norm_eps as f32, &n.gamma, &n.beta, Activation::Silu, 1)?;
+        let h = self.rec.group_norm(
+            &x,
+            size,
+            c.norm_num_groups,
+            c.norm_eps as f32,
+            &n.gamma,
+            &n.beta,
+            Activation::Silu,
+            1,
+        )?;
         Ok(unet.conv_out.conv3x3(self.rec, &h, size, 1, None, None)?.0)
     }
 

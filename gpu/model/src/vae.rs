@@ -111,7 +111,11 @@ impl Vae {
 
         let mut up = Vec::new();
         let mut c = last;
-        let quant = if config.use_post_quant_conv { Some(b.store.conv("vae.post_quant_conv", latent, latent, 1)?) } else { None };
+        let quant = if config.use_post_quant_conv {
+            Some(b.store.conv("vae.post_quant_conv", latent, latent, 1)?)
+        } else {
+            None
+        };
         let conv_in = b.store.conv("vae.decoder.conv_in", last, latent, 3)?;
         let middle = b.middle("vae.decoder.mid_block", last, config.mid_block_add_attention)?;
         for (i, out) in widths.iter().rev().copied().enumerate() {
@@ -150,7 +154,8 @@ impl Vae {
             let norm_out = b.store.norm("vae.encoder.conv_norm_out", last)?;
             let moments = if config.double_z { 2 * latent } else { latent };
             let conv_out = b.store.conv("vae.encoder.conv_out", moments, last, 3)?;
-            let quant = if config.use_quant_conv { Some(b.store.conv("vae.quant_conv", moments, moments, 1)?) } else { None };
+            let quant =
+                if config.use_quant_conv { Some(b.store.conv("vae.quant_conv", moments, moments, 1)?) } else { None };
             Some(Half { conv_in, levels: down, middle, norm_out, conv_out, quant })
         } else {
             None
@@ -175,7 +180,8 @@ impl Vae {
 
     /// Records latents [n h w, latent] (already divided by the scaling factor) -> picture [n 8h 8w, 3].
     pub fn record_decode(&self, gpu: &Arc<Gpu>, size: Picture) -> Result<VaePass, ModelError> {
-        let half = self.decoder.as_ref().ok_or_else(|| ModelError::Size("the VAE was built without its decoder".into()))?;
+        let half =
+            self.decoder.as_ref().ok_or_else(|| ModelError::Size("the VAE was built without its decoder".into()))?;
         let input = Tensor::empty(gpu, "vae input", size.pixels(), self.config.latent_channels)?;
         let mut rec = Recorder::new(gpu);
         let mut pass = Pass { vae: self, rec: &mut rec };
@@ -203,7 +209,8 @@ impl Vae {
 
     /// Records picture [n h w, 3] in [-1, 1] -> moments [n h/f w/f, 2 latent]: means, then log-variances, unscaled. h, w multiples of f.
     pub fn record_encode(&self, gpu: &Arc<Gpu>, size: Picture) -> Result<VaePass, ModelError> {
-        let half = self.encoder.as_ref().ok_or_else(|| ModelError::Size("this checkpoint's VAE has no encoder".into()))?;
+        let half =
+            self.encoder.as_ref().ok_or_else(|| ModelError::Size("this checkpoint's VAE has no encoder".into()))?;
         let input = Tensor::empty(gpu, "picture", size.pixels(), self.config.in_channels)?;
         let mut rec = Recorder::new(gpu);
         let mut pass = Pass { vae: self, rec: &mut rec };
@@ -237,7 +244,14 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn norm(&mut self, n: &Norm, x: &Tensor, size: Picture, act: Activation, border: usize) -> Result<Tensor, ModelError> {
+    fn norm(
+        &mut self,
+        n: &Norm,
+        x: &Tensor,
+        size: Picture,
+        act: Activation,
+        border: usize,
+    ) -> Result<Tensor, ModelError> {
         Ok(self.rec.group_norm(x, size, self.vae.config.norm_num_groups, EPS, &n.gamma, &n.beta, act, border)?)
     }
 
