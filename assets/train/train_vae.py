@@ -24,16 +24,40 @@ def build():
                          latent_channels=4, norm_num_groups=8, sample_size=128)
 
 
+def whiten(vae, z, logvar, target=1 / 0.18215):
+    """Fold an exact change of basis into the 1x1 convolutions at the waist, so that latents have zero mean, no correlation
+    and SD1's own deviation; what the decoder sees stays the same."""
+    v = z.permute(0, 2, 3, 1).reshape(-1, 4).double()
+    mean = v.mean(0)
+    values, vectors = torch.linalg.eigh(torch.cov((v - mean).T))
+    m = (torch.diag(values.rsqrt()) @ vectors.T) * target  # new = m (old - mean)
+    inverse = torch.linalg.inv(m)
+    q, p = vae.quant_conv, vae.post_quant_conv
+    w, b = q.weight.data.double().reshape(8, 8), q.bias.data.double()
+    w[:4], b[:4] = m @ w[:4], m @ (b[:4] - mean)
+    w[4:] = 0  # the posterior's spread becomes one constant
+    b[4:] = torch.log((m ** 2 @ logvar.double().exp().mean((0, 2, 3))).clamp(min=1e-6))
+    q.weight.data.copy_(w.reshape(8, 8, 1, 1))
+    q.bias.data.copy_(b)
+    pw = p.weight.data.double().reshape(4, 4)
+    p.bias.data.copy_(p.bias.data.double() + pw @ mean)
+    p.weight.data.copy_((pw @ inverse).reshape(4, 4, 1, 1))
+
+
 class Pictures:
-    def __init__(self, data, seed):
+    """Random pictures of all hands; with `names`, three in four show one of them."""
+
+    def __init__(self, data, seed, names=()):
         self.index = common.load_index(data)
         self.hands = {h: common.load_drawings(data, h) for h in HANDS}
         self.rng = random.Random(seed)
+        chosen = set(names)
+        self.chosen = [i for i, r in enumerate(self.index) if r["name"] in chosen]
 
     def drawing(self):
         r = self.rng
         while True:
-            i = r.randrange(len(self.index))
+            i = r.choice(self.chosen) if self.chosen and r.random() < 0.75 else r.randrange(len(self.index))
             hand = r.choices(HANDS, (5, 2, 2, 2))[0]
             if hand in self.index[i]["hands"]:
                 break
@@ -46,10 +70,10 @@ class Pictures:
         k = r.random()
         if k < 0.15:
             d = common.pair(d, self.drawing(), r.uniform(0.45, 0.62))
-        if r.random() < 0.2:
+        if r.random() < 0.35:
             d = common.tint(d, r.choice(list(TINTS.values())))
         bg = (255, 255, 255)
-        if r.random() < 0.25:
+        if r.random() < 0.3:
             bg = r.choice(list(BACKGROUNDS.values())) if r.random() < 0.6 else tuple(r.randrange(256) for _ in range(3))
         if r.random() < 0.12:
             return apply_style(r.choice(STYLES), d).astype(np.float32)
@@ -75,7 +99,18 @@ def loss_fn(y, x):
         l = l + 0.5 * ((d[..., 1:] - d[..., :-1]).abs().mean() + (d[..., 1:, :] - d[..., :-1, :]).abs().mean())
         d = F.avg_pool2d(d, 2)
         l = l + 0.5 * d.abs().mean()
-    return l
+    # colour of each latent cell: left alone, one direction of colour is learnt very late
+    return l + 2.0 * d.abs().mean() + 4.0 * (d - d.mean(1, keepdim=True)).abs().mean()
+
+
+def colour_loss(z, x):
+    """How far the latents are from saying each cell's mean colour linearly (best linear guess, solved for each batch).
+    SD1's own latents do; left alone, a short training leaves out green."""
+    y = F.avg_pool2d(x, 8).permute(0, 2, 3, 1).reshape(-1, 3)
+    a = z.permute(0, 2, 3, 1).reshape(-1, 4).float() * 0.18215
+    a = torch.cat([a, torch.ones_like(a[:, :1])], 1)
+    w = torch.linalg.solve(a.T @ a + 1e-2 * torch.eye(5, device=a.device), a.T @ y)
+    return (y - a @ w).pow(2).mean()
 
 
 def main():
@@ -88,6 +123,7 @@ def main():
     ap.add_argument("--lr", type=float, default=2e-3)
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--decoder-only", action="store_true")
+    ap.add_argument("--focus", action="store_true", help="mostly the drawings of names.txt")
     ap.add_argument("--fresh", action="store_true")
     a = ap.parse_args()
     dev, out = common.device(), common.out_dir(a.out)
@@ -100,14 +136,15 @@ def main():
     opt = torch.optim.AdamW(params, lr=a.lr, betas=(0.9, 0.98), weight_decay=1e-3)
     if state_path.exists() and not a.fresh:
         s = torch.load(state_path, map_location=dev, weights_only=False)
-        vae.load_state_dict(s["vae"])
+        going = s["decoder_only"] == a.decoder_only and s["spent"] < s["minutes"] * 60 - 1
+        vae.load_state_dict(s["vae"] if going else s["ema"])
         step = s["step"]
-        if s["decoder_only"] == a.decoder_only and s["spent"] < s["minutes"] * 60 - 1:
+        if going:
             opt.load_state_dict(s["opt"])
             spent = s["spent"]
     ema = {k: v.detach().clone().float() for k, v in vae.state_dict().items()}
-    pics = Pictures(a.data, a.seed + step + 7919 * rank)
-    total, start, first = a.minutes * 60, time.time() - spent, step
+    pics = Pictures(a.data, a.seed + step + 7919 * rank, common.load_names() if a.focus else ())
+    total, start, first = max(a.minutes * 60, 1e-6), time.time() - spent, step
     last_save = time.time()
     log = []
 
@@ -120,7 +157,7 @@ def main():
         t = common.agree((time.time() - start) / total, world)
         if t >= 1:
             break
-        crop = a.crop if t < 0.8 else 128
+        crop = a.crop if t < 0.85 else 128
         n = a.batch if crop == a.crop else max(4, a.batch * a.crop * a.crop // (128 * 128))
         x = pics.batch(n, crop).to(dev)
         lr = float(a.lr * min(1, (step - first + 1) / 50) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * t))))
@@ -135,7 +172,8 @@ def main():
                 z, kl = dist.sample(), dist.kl().mean() / (4 * (crop // 8) ** 2)
             y = vae.decode(z).sample
         l = loss_fn(y.float(), x)
-        (l + 2e-4 * kl).backward()
+        colour = 0.0 if a.decoder_only else colour_loss(z, x)
+        (l + 3.0 * colour + 2e-4 * kl).backward()
         common.average_gradients(params, world)
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         opt.step()
@@ -149,7 +187,7 @@ def main():
         if step % 100 == 0 and rank == 0:
             m = np.mean(log, 0)
             print(f"step {step} t {t:.3f} crop {crop} loss {m[0]:.4f} psnr {10 * np.log10(4 / m[1]):.2f} kl {float(kl):.2f} "
-                  f"{(time.time() - start):.0f}s", flush=True)
+                  f"colour {float(colour):.4f} {(time.time() - start):.0f}s", flush=True)
             log = []
         if rank == 0 and time.time() - last_save > 60:
             save()
@@ -166,9 +204,12 @@ def main():
             scale = float((out / "scale.txt").read_text())
         else:
             x = torch.cat([pics.batch(8, 128) for _ in range(24)]).to(dev)
+            q = [vae.encode(b).latent_dist for b in x.split(16)]
+            whiten(vae, torch.cat([d.mean for d in q]), torch.cat([d.logvar for d in q]))
             z = torch.cat([vae.encode(b).latent_dist.mode() for b in x.split(16)])
             scale = float(1 / z.std())
             print("latent mean", z.mean((0, 2, 3)).tolist(), "std", z.std((0, 2, 3)).tolist())
+            torch.save(dict(vae=vae.state_dict(), ema=vae.state_dict(), opt=None, step=step, spent=1e9, minutes=0, decoder_only=False), state_path)
             (out / "scale.txt").write_text(str(scale))
         vae.register_to_config(scaling_factor=scale)
         vae.save_pretrained(out / "vae")
