@@ -1,6 +1,157 @@
-//! Adapter files.
+//! Adapter files: what they hold, how it is spelled, and how well it fits a model.
+//!
+//! Two things vary independently. A [`Family`] is a kind of change to a weight (LoRA, LoHa, ...): one file each in
+//! `family/`, told by the endings of its keys. A [`Dialect`] is a way of spelling module names (kohya, peft, diffusers):
+//! one file each in `dialect/`. A dialect never takes a name apart; it spells the model's own names, and the file's are
+//! looked up among them.
+
+mod dialect;
+mod factors;
+mod family;
+mod fit;
+mod open;
+mod peft_settings;
+mod targets;
+mod triggers;
+
+pub use dialect::{Dialect, dialects};
+pub use factors::Factors;
+pub use family::{Built, Family, Group, Scaling, families, family};
+pub use fit::{FitReport, Match, Mismatch};
+pub use targets::Targets;
+
+use crate::bundle::Bundle;
+use crate::error::{Error, Result};
+use crate::safetensors::TensorInfo;
+use crate::source::SharedSource;
+use indexmap::IndexMap;
+
+/// A stored tensor of an adapter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Which of the adapter's files.
+    pub source: usize,
+    /// Key in that file.
+    pub key: String,
+    /// Type, shape and place.
+    pub info: TensorInfo,
+}
+
+/// How a module changes its weight.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Delta {
+    /// `scale * up @ down`; with `mid` (Tucker) the sum over both ranks of `up[o,m] mid[m,n,..] down[n,i]`.
+    LowRank {
+        /// [out, rank] or [out, rank, 1, 1].
+        up: Slot,
+        /// [rank, in] or [rank, in, kh, kw].
+        down: Slot,
+        /// [rank of up, rank of down, kh, kw].
+        mid: Option<Slot>,
+    },
+    /// A kind that is known by name but cannot be applied yet.
+    Recognised,
+}
+
+/// The change that an adapter makes to one weight.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Module {
+    /// The module's name as the file spells it.
+    pub name: String,
+    /// Identifier of its family, e.g. `lora`.
+    pub family: &'static str,
+    /// How it changes the weight.
+    pub delta: Delta,
+    /// Rank, for families that have one.
+    pub rank: Option<usize>,
+    /// The stated alpha.
+    pub alpha: Option<f64>,
+    /// What the delta is multiplied with, before the user's weight.
+    pub scale: f64,
+    /// The component its file belongs to, where the file's place tells (`unet/adapter_model.safetensors`).
+    pub component: Option<String>,
+    /// Number of parameters stored for it.
+    pub parameters: usize,
+}
+
+/// An opened adapter: headers, settings and alphas are read, the factors are not.
+pub struct Adapter {
+    /// What errors and reports call it.
+    pub name: String,
+    /// The type in reports: `lora`, `locon`, `loha`, ...
+    pub kind: String,
+    /// Identifier of the dialect of most of its modules, e.g. `kohya`.
+    pub dialect: &'static str,
+    /// Modules by name as the file spells it.
+    pub modules: IndexMap<String, Module>,
+    /// Keys that belong to no module.
+    pub stray: Vec<String>,
+    /// The files' metadata.
+    pub metadata: IndexMap<String, String>,
+    /// Words that call it up, the author's own first, then the most frequent captions of its training.
+    pub triggers: Vec<String>,
+    sources: Vec<SharedSource>,
+    bundle: Bundle,
+}
+
+impl Adapter {
+    /// Opens a `.safetensors` file or a folder (peft's, or one with a single weights file).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
+        crate::source::ready(Self::load(Bundle::open(path)?))
+    }
+
+    /// Opens a bundle.
+    ///
+    /// # Errors
+    /// Damaged files, files that are no adapter, factors that do not fit together. A kind that is recognised but not
+    /// applied yet is opened all the same, for inspection; see [`Adapter::check_supported`].
+    pub async fn load(bundle: Bundle) -> Result<Self> {
+        open::load(bundle).await
+    }
+
+    /// Refuses kinds that are recognised but not applied yet, by name.
+    pub fn check_supported(&self) -> Result<()> {
+        let Some(module) = self.modules.values().find(|m| m.delta == Delta::Recognised) else { return Ok(()) };
+        let label = family(module.family).map_or(module.family, |f| f.label());
+        Err(Error::NotA {
+            file: self.name.clone(),
+            why: format!("{label} adapters are recognised but not applied yet (module `{}`)", module.name),
+        })
+    }
+
+    /// The rank, if all modules have the same; else the largest.
+    pub fn rank(&self) -> Option<usize> {
+        self.modules.values().filter_map(|m| m.rank).max()
+    }
+
+    /// Number of stored parameters.
+    pub fn parameters(&self) -> usize {
+        self.modules.values().map(|m| m.parameters).sum()
+    }
+
+    /// SHA-256 of the file, or of a folder as [`crate::hash::bundle_sha256`] defines it.
+    pub async fn sha256(&self) -> Result<String> {
+        crate::hash::bundle_sha256(&self.bundle).await
+    }
+
+    /// The stored elements of a tensor as f32.
+    pub async fn read_f32(&self, slot: &Slot) -> Result<Vec<f32>> {
+        let source = self
+            .sources
+            .get(slot.source)
+            .ok_or_else(|| Error::Usage(format!("tensor `{}` belongs to another adapter", slot.key)))?;
+        Ok(slot.info.dtype.decode_f32(&source.read(slot.info.range.clone()).await?))
+    }
+
+    /// The factors of a low-rank module, Tucker's middle folded into `down`.
+    pub async fn factors(&self, module: &Module) -> Result<Factors> {
+        factors::read(self, module).await
+    }
+}
 
 /// Whether a key is one that adapters have and checkpoints do not.
 pub fn looks_like_adapter_key(key: &str) -> bool {
-    [".lora_", "lora_A.", "lora_B.", ".hada_", ".lokr_", ".lora.", ".oft_", ".boft_"].iter().any(|p| key.contains(p))
+    family::split_key(key).is_some_and(|(_, _, telling)| telling)
 }

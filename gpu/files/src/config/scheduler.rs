@@ -146,7 +146,7 @@ impl SchedulerConfig {
             trained_betas: f.opt_f64s("trained_betas")?,
             prediction_type,
             steps_offset: f.usize("steps_offset", 0)?,
-            set_alpha_to_one: f.bool("set_alpha_to_one", ddim)?,
+            set_alpha_to_one: f.bool("set_alpha_to_one", true)?,
             timestep_spacing,
             rescale_betas_zero_snr: f.bool("rescale_betas_zero_snr", false)?,
             final_sigmas_type: f.opt_string("final_sigmas_type")?,

@@ -1,0 +1,219 @@
+//! How well an adapter fits a model: every module is matched, unmatched or mismatched, and where something is wrong one
+//! line says why.
+
+use super::targets::Targets;
+use super::{Adapter, Delta, Module};
+use crate::checkpoint::{Checkpoint, ModelFamily};
+use crate::error::{Error, Result};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+/// A module and the weight it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Match {
+    /// Key in [`Adapter::modules`].
+    pub module: String,
+    /// Canonical name of the weight, e.g. `unet.conv_in.weight`.
+    pub weight: String,
+}
+
+/// A module whose weight exists but has another shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The module's name in the file.
+    pub key: String,
+    /// Shape of the model's weight.
+    pub expected: Vec<usize>,
+    /// Shape of the change in the file.
+    pub found: Vec<usize>,
+}
+
+/// What of an adapter fits a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FitReport {
+    /// The model's name.
+    pub against: String,
+    /// Modules that fit.
+    pub matched: Vec<Match>,
+    /// Names in the file that mean nothing in this model.
+    pub unmatched: Vec<String>,
+    /// Modules whose shape is another.
+    pub mismatched: Vec<Mismatch>,
+    /// Why something does not fit, in one line.
+    pub cause: Option<String>,
+}
+
+impl FitReport {
+    /// The `fit` object of `admix inspect --json`.
+    pub fn to_json(&self) -> Value {
+        let mismatched: Vec<Value> =
+            self.mismatched.iter().map(|m| json!({ "key": m.key, "expected": m.expected, "found": m.found })).collect();
+        json!({
+            "against": self.against,
+            "matched": self.matched.len(),
+            "unmatched": self.unmatched,
+            "mismatched": mismatched,
+            "cause": self.cause
+        })
+    }
+
+    /// An error if nothing of the adapter fits.
+    pub fn require_any(&self, adapter: &Adapter) -> Result<()> {
+        if !self.matched.is_empty() {
+            return Ok(());
+        }
+        let cause = self.cause.as_deref().unwrap_or("its names and this model's have nothing in common");
+        let count = adapter.modules.len();
+        let why = format!("none of its {count} modules fits `{}`: {cause}", self.against);
+        Err(Error::Mismatch { file: adapter.name.clone(), why })
+    }
+}
+
+impl Adapter {
+    /// Holds the adapter against a model.
+    pub fn fit(&self, model: &Checkpoint) -> FitReport {
+        self.fit_targets(&Targets::of(model))
+    }
+
+    /// As [`Adapter::fit`], with a table that serves many adapters.
+    pub fn fit_targets(&self, targets: &Targets) -> FitReport {
+        let (mut matched, mut mismatched) = (Vec::new(), Vec::new());
+        let mut unmatched = Vec::new();
+        let mut taken: HashMap<&str, &str> = HashMap::new();
+        for (key, module) in &self.modules {
+            let Some((weight, shape)) = targets.find(&module.name, module.component.as_deref()) else {
+                unmatched.push(module.name.clone());
+                continue;
+            };
+            if let Some(found) = delta_shape(module)
+                && !same_matrix(&found, shape)
+            {
+                mismatched.push(Mismatch { key: module.name.clone(), expected: shape.to_vec(), found });
+            } else if taken.insert(weight, key).is_some() {
+                // Two spellings of one weight in one file: the second would be applied on top of the first.
+                unmatched.push(module.name.clone());
+            } else {
+                matched.push(Match { module: key.clone(), weight: weight.to_owned() });
+            }
+        }
+        unmatched.extend(self.stray.iter().cloned());
+        let cause = cause(self, targets, matched.len(), &unmatched, &mismatched);
+        FitReport { against: targets.name.clone(), matched, unmatched, mismatched, cause }
+    }
+}
+
+/// The shape of the weight that a module would change; none for kinds that are not applied.
+fn delta_shape(module: &Module) -> Option<Vec<usize>> {
+    let Delta::LowRank { up, down, mid } = &module.delta else { return None };
+    let mut shape = vec![*up.info.shape.first()?];
+    shape.extend(down.info.shape.iter().skip(1));
+    if let Some(mid) = mid {
+        shape.truncate(2);
+        shape.extend(mid.info.shape.iter().skip(2));
+    }
+    Some(shape)
+}
+
+/// Equal up to dimensions of one behind the second.
+fn same_matrix(a: &[usize], b: &[usize]) -> bool {
+    let plain = |s: &[usize]| {
+        let end = s.iter().rposition(|d| *d != 1).map_or(0, |i| i + 1).max(2).min(s.len());
+        s[..end].to_vec()
+    };
+    // A trailing 1 that is not a kernel matters: [o, 1] is not [o].
+    a.len().min(b.len()) >= 2 && plain(a) == plain(b)
+}
+
+fn cause(
+    adapter: &Adapter,
+    targets: &Targets,
+    matched: usize,
+    unmatched: &[String],
+    mismatched: &[Mismatch],
+) -> Option<String> {
+    let is_text = |name: &str| ["lora_te", "text_encoder", "text_model", "lycoris_te"].iter().any(|p| name.contains(p));
+    let all_text = adapter.modules.values().all(|m| is_text(&m.name));
+    if unmatched.is_empty() && mismatched.is_empty() {
+        return (all_text && adapter.kind != "embedding").then(|| "it changes the text encoder only".to_owned());
+    }
+    if adapter.kind == "embedding" {
+        return Some("a textual inversion adds words to the text encoder; it changes no weights".into());
+    }
+    let model = match targets.context {
+        Some(width) => format!("this model is {} ({width})", targets.family.label()),
+        None => "this model has no U-Net".into(),
+    };
+    if let Some(width) = context_width(adapter)
+        && Some(width) != targets.context
+    {
+        let made_for = match width {
+            768 => "SD 1.x ",
+            1024 => "SD 2.x ",
+            2048 => "SDXL ",
+            _ => "another model ",
+        };
+        return Some(format!("made for {made_for}(cross-attention {width}); {model}"));
+    }
+    let stated = stated_family(adapter);
+    if let Some((family, words)) = stated
+        && family != targets.family
+        && targets.family != ModelFamily::Other
+    {
+        return Some(format!("made for {} (its metadata says `{words}`); {model}", family.label()));
+    }
+    let transformer =
+        ["transformer_blocks_0_attn_", "double_blocks", "single_transformer_blocks", "joint_blocks", "transformer."];
+    if matched == 0
+        && adapter.modules.values().any(|m| {
+            transformer.iter().any(|t| m.name.starts_with(t) || m.name.contains(t)) && !m.name.contains("attentions")
+        })
+    {
+        return Some(format!("made for a diffusion transformer (FLUX, SD 3 or alike); {model}"));
+    }
+    if all_text && !targets.has_text {
+        return Some("it changes only the text encoder, which this model's file does not have".into());
+    }
+    let text_left = unmatched.iter().filter(|n| is_text(n)).count();
+    if !targets.has_text && text_left == unmatched.len() && mismatched.is_empty() {
+        return Some("its text-encoder part has no place: this model's file has no text encoder".into());
+    }
+    if let Some(m) = mismatched.first() {
+        let n = mismatched.len();
+        return Some(format!(
+            "made for a model of other widths: {n} modules differ, e.g. `{}` is {:?} where this model has {:?}",
+            m.key, m.found, m.expected
+        ));
+    }
+    if matched == 0 {
+        return Some(format!("none of its names (e.g. `{}`) is known in this model", unmatched.first()?));
+    }
+    Some(format!("{} of its names are not in this model, e.g. `{}`", unmatched.len(), unmatched.first()?))
+}
+
+/// The width of the text embedding that the adapter's cross-attention expects.
+fn context_width(adapter: &Adapter) -> Option<usize> {
+    adapter.modules.values().find_map(|m| {
+        let Delta::LowRank { down, .. } = &m.delta else { return None };
+        let cross = m.name.contains("attn2") && (m.name.ends_with("to_k") || m.name.ends_with("to_v"));
+        cross.then(|| down.info.shape.get(1).copied()).flatten()
+    })
+}
+
+/// The class of models that the metadata state.
+fn stated_family(adapter: &Adapter) -> Option<(ModelFamily, &str)> {
+    for key in ["modelspec.architecture", "ss_base_model_version"] {
+        let Some(text) = adapter.metadata.get(key) else { continue };
+        let lower = text.to_ascii_lowercase();
+        let family = if lower.contains("xl") {
+            ModelFamily::Sdxl
+        } else if lower.contains("diffusion-v2") || lower.contains("sd_v2") || lower.contains("sd2") {
+            ModelFamily::Sd2
+        } else if lower.contains("diffusion-v1") || lower.contains("sd_v1") || lower.contains("sd1") {
+            ModelFamily::Sd1
+        } else {
+            continue;
+        };
+        return Some((family, text));
+    }
+    None
+}

@@ -1,0 +1,254 @@
+//! From keys to modules.
+
+use super::dialect::dialects;
+use super::family::{ALPHA, Group, Scaling, families, split_key};
+use super::peft_settings::{self, PeftSettings};
+use super::{Adapter, Delta, Module, Slot, triggers};
+use crate::bundle::Bundle;
+use crate::error::{Error, Result, first_few};
+use crate::safetensors::Index;
+use crate::source::SharedSource;
+use indexmap::IndexMap;
+
+const SETTINGS: &str = "adapter_config.json";
+
+/// One weights file of the adapter, opened.
+struct File {
+    path: String,
+    component: Option<String>,
+    index: Index,
+    source: SharedSource,
+    settings: Vec<(String, PeftSettings)>,
+}
+
+pub(super) async fn load(bundle: Bundle) -> Result<Adapter> {
+    let files = open_files(&bundle).await?;
+    let mut groups: IndexMap<(String, Option<String>), (usize, Group)> = IndexMap::new();
+    let mut stray = Vec::new();
+    let mut metadata = IndexMap::new();
+    for (source, file) in files.iter().enumerate() {
+        for (key, info) in &file.index.tensors {
+            let slot = Slot { source, key: key.clone(), info: info.clone() };
+            let Some((module, role, _)) = split_key(key) else {
+                stray.push(key.clone());
+                continue;
+            };
+            let place = (module.to_owned(), file.component.clone());
+            let (_, group) = groups.entry(place).or_insert_with(|| (source, Group::default()));
+            if group.slots.insert(role, slot).is_some() {
+                let why = format!("the module `{module}` has two tensors for `{role}`");
+                return Err(Error::NotA { file: file.path.clone(), why });
+            }
+        }
+        for (key, value) in &file.index.metadata {
+            metadata.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    let mut modules = IndexMap::new();
+    let mut refined: IndexMap<&'static str, usize> = IndexMap::new();
+    for ((name, component), (source, group)) in groups {
+        let Some(file) = files.get(source) else { continue };
+        let Some(family) = families().iter().find(|f| f.claims(&group)) else {
+            stray.extend(group.slots.into_values().map(|s| s.key));
+            continue;
+        };
+        let scaling = scaling(file, &name, component.as_deref(), &group).await?;
+        let broken = |why: String| Error::NotA { file: file.path.clone(), why: format!("module `{name}`: {why}") };
+        let built = family.build(&group, &scaling).map_err(broken)?;
+        if !built.scale.is_finite() {
+            return Err(broken(format!("its alpha {:?} gives no finite scale", scaling.alpha)));
+        }
+        *refined.entry(family.refine(&built).unwrap_or(family.id())).or_default() += 1;
+        let module = Module {
+            family: family.id(),
+            rank: built.rank,
+            alpha: scaling.alpha,
+            scale: built.scale,
+            parameters: group.slots.iter().filter(|(r, _)| **r != ALPHA).map(|(_, s)| s.info.elements()).sum(),
+            delta: built.delta,
+            component: component.clone(),
+            name: name.clone(),
+        };
+        let key = match &component {
+            Some(c) if modules.contains_key(&name) => format!("{c}/{name}"),
+            _ => name,
+        };
+        modules.insert(key, module);
+    }
+    if modules.is_empty() {
+        recognise_embedding(&files, &mut modules, &mut refined, &mut stray);
+    }
+    if modules.is_empty() {
+        return Err(not_an_adapter(&bundle, &files));
+    }
+    Ok(Adapter {
+        name: bundle.name().to_owned(),
+        kind: kind_of(&refined),
+        dialect: dialect_of(&modules),
+        modules,
+        stray,
+        triggers: triggers::triggers(&metadata),
+        metadata,
+        sources: files.into_iter().map(|f| f.source).collect(),
+        bundle,
+    })
+}
+
+/// One LoCon module makes a LoRA file a LoCon; otherwise the most frequent kind names the file.
+fn kind_of(refined: &IndexMap<&'static str, usize>) -> String {
+    let most = refined.iter().max_by_key(|(_, n)| **n).map_or("", |(k, _)| *k);
+    let locon = most == "lora" && refined.contains_key("locon");
+    (if locon { "locon" } else { most }).to_owned()
+}
+
+fn dialect_of(modules: &IndexMap<String, Module>) -> &'static str {
+    let mut counts: IndexMap<&'static str, usize> = IndexMap::new();
+    for m in modules.values() {
+        let id = dialects().iter().find(|d| d.is(&m.name)).map_or("unknown", |d| d.id());
+        *counts.entry(id).or_default() += 1;
+    }
+    counts.into_iter().max_by_key(|(_, n)| *n).map_or("unknown", |(id, _)| id)
+}
+
+async fn open_files(bundle: &Bundle) -> Result<Vec<File>> {
+    let mut chosen: Vec<(String, SharedSource, Option<String>)> = Vec::new();
+    if bundle.is_folder() {
+        let weights: Vec<_> = bundle.weights().collect();
+        for (folder, component) in [
+            ("", None),
+            ("unet/", Some("unet")),
+            ("text_encoder/", Some("text_encoder")),
+            ("text_encoder_2/", Some("text_encoder_2")),
+        ] {
+            let here: Vec<_> = weights
+                .iter()
+                .filter(|(n, _)| n.strip_prefix(folder).is_some_and(|rest| !rest.contains('/')))
+                .collect();
+            let named = here.iter().find(|(n, _)| {
+                ["adapter_model.safetensors", "pytorch_lora_weights.safetensors"].iter().any(|w| n.ends_with(w))
+            });
+            match (named, &here[..]) {
+                (Some((name, source)), _) | (None, [(name, source)]) => {
+                    chosen.push(((*name).to_owned(), (*source).clone(), component.map(str::to_owned)));
+                }
+                (None, []) => {}
+                (None, several) => {
+                    let names = first_few(several.iter().map(|(n, _)| format!("`{n}`")), 3);
+                    let why = format!("it holds several files ({names}); name one of them");
+                    return Err(Error::NotA { file: bundle.name().into(), why });
+                }
+            }
+        }
+    } else if let Some((name, source)) = bundle.first() {
+        crate::safetensors::refuse_by_name(name)?;
+        chosen.push((name.to_owned(), source.clone(), None));
+    }
+    if chosen.is_empty() {
+        let pickles = first_few(bundle.ignored_in("").map(str::to_owned), 3);
+        let why = if pickles.is_empty() {
+            "there is no .safetensors file in it".to_owned()
+        } else {
+            format!("it holds only pickles ({pickles}), which run code when loaded; save it as .safetensors")
+        };
+        return Err(Error::NotA { file: bundle.name().into(), why });
+    }
+    let mut files = Vec::new();
+    for (name, source, component) in chosen {
+        let path = if bundle.is_folder() { bundle.path_of(&name) } else { name.clone() };
+        let index = Index::read(source.as_ref(), &path).await?;
+        let mut settings = match index.metadata.get("lora_adapter_metadata") {
+            Some(text) => peft_settings::from_metadata(&path, text)?,
+            None => Vec::new(),
+        };
+        let folder = match component.as_deref() {
+            Some(c) => format!("{c}/"),
+            None => String::new(),
+        };
+        let beside = format!("{folder}{SETTINGS}");
+        if let Some(text) = bundle.text(&beside).await? {
+            let file = if bundle.is_folder() { bundle.path_of(&beside) } else { format!("{SETTINGS} beside {path}") };
+            settings.push((String::new(), PeftSettings::from_json(&file, &text)?));
+        }
+        files.push(File { path, component, index, source, settings });
+    }
+    Ok(files)
+}
+
+/// A module's alpha: its own tensor, else the settings of its component, else none.
+async fn scaling(file: &File, name: &str, component: Option<&str>, group: &Group) -> Result<Scaling> {
+    if let Some(slot) = group.get(ALPHA) {
+        let bytes = file.source.read(slot.info.range.clone()).await?;
+        return match slot.info.dtype.decode_f32(&bytes)[..] {
+            [alpha] if alpha.is_finite() => Ok(Scaling { alpha: Some(f64::from(alpha)), rank_stabilised: false }),
+            [alpha] => {
+                let why = format!("`{}` is {alpha}; expected a number", slot.key);
+                Err(Error::NotA { file: file.path.clone(), why })
+            }
+            _ => {
+                let why = format!("`{}` has shape {:?}; expected a single number", slot.key, slot.info.shape);
+                Err(Error::NotA { file: file.path.clone(), why })
+            }
+        };
+    }
+    // `unet.down_blocks...` or `base_model.model.down_blocks...`: the path is what peft matched its patterns with.
+    let path = name.strip_prefix("base_model.model.").unwrap_or(name);
+    for (of, settings) in &file.settings {
+        if of.is_empty() || component == Some(of) {
+            return Ok(settings.scaling(path));
+        }
+        if let Some(path) = path.strip_prefix(of.as_str()).and_then(|p| p.strip_prefix('.')) {
+            return Ok(settings.scaling(path));
+        }
+    }
+    Ok(Scaling::default())
+}
+
+/// Textual inversions have no module names: one tensor of rows, under one of a few keys.
+fn recognise_embedding(
+    files: &[File],
+    modules: &mut IndexMap<String, Module>,
+    refined: &mut IndexMap<&'static str, usize>,
+    stray: &mut Vec<String>,
+) {
+    let Some(file) = files.first() else { return };
+    let rows =
+        |key: &str| matches!(key, "emb_params" | "clip_l" | "clip_g" | "<emb>") || key.starts_with("string_to_param");
+    let single = file.index.tensors.len() == 1;
+    for (key, info) in &file.index.tensors {
+        // A token's own name as the only key, with one row or a few.
+        let lone = single && !key.contains('.') && matches!(info.shape[..], [_] | [..=128, _]);
+        if rows(key) || lone {
+            let module = Module {
+                name: key.clone(),
+                family: "embedding",
+                delta: Delta::Recognised,
+                rank: None,
+                alpha: None,
+                scale: 1.0,
+                component: None,
+                parameters: info.elements(),
+            };
+            modules.insert(key.clone(), module);
+            *refined.entry("embedding").or_default() += 1;
+        }
+    }
+    stray.retain(|k| !modules.contains_key(k));
+}
+
+fn not_an_adapter(bundle: &Bundle, files: &[File]) -> Error {
+    let keys = || files.iter().flat_map(|f| f.index.tensors.keys());
+    let checkpoint = keys().any(|k| {
+        ["model.diffusion_model.", "first_stage_model.", "unet.conv_in", "down_blocks.0.resnets"]
+            .iter()
+            .any(|p| k.starts_with(p))
+    });
+    let why = if checkpoint {
+        "this is a checkpoint, not an adapter; give it as the model or merge it".to_owned()
+    } else if let Some(kind) = files.iter().flat_map(|f| &f.settings).find_map(|(_, s)| s.peft_type.clone()) {
+        format!("adapters of peft's type {kind} are not known")
+    } else {
+        let some = first_few(keys().map(|k| format!("`{k}`")), 3);
+        format!("no known kind of adapter; its keys begin with {some}")
+    };
+    Error::NotA { file: bundle.name().into(), why }
+}
