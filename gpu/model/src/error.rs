@@ -14,6 +14,14 @@ pub enum ModelError {
         /// The field and its value.
         what: String,
     },
+    /// A tokenizer's file is missing, damaged or not CLIP's kind.
+    #[error("tokenizer: {file}: {what}")]
+    Tokenizer {
+        /// File name.
+        file: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// A picture or latent size does not suit the model.
     #[error("{0}")]
     Size(String),

@@ -5,8 +5,10 @@
 
 mod error;
 pub mod preview;
+pub mod prompt;
 pub mod store;
 pub mod text;
+pub mod tokenizer;
 pub mod unet;
 pub mod vae;
 
