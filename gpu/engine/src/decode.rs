@@ -96,7 +96,7 @@ where
 /// Decodes one sample's latents (sampler's scale) to a picture in [-1, 1].
 pub async fn decode(gpu: &Arc<Gpu>, vae: &Vae, latents: &Grid, control: &mut Control) -> Result<Grid, EngineError> {
     let config = vae.config();
-    let (scale, shift) = (config.scaling_factor as f32, config.shift_factor.unwrap_or(0.0) as f32);
+    let (scale, shift) = (config.scaling_factor as f32, config.shift_factor as f32);
     let data = latents.data.iter().map(|v| v / scale + shift).collect();
     let input = Grid { data, ..*latents };
     let (tile, overlap) = if latents.h <= WHOLE && latents.w <= WHOLE { (WHOLE, 0) } else { (TILE, OVERLAP) };
@@ -132,7 +132,7 @@ pub async fn encode(gpu: &Arc<Gpu>, vae: &Vae, picture: &Grid, control: &mut Con
         Ok(moments.chunks(width).flat_map(|m| m[..latent].to_vec()).collect())
     })
     .await?;
-    let (scale, shift) = (config.scaling_factor as f32, config.shift_factor.unwrap_or(0.0) as f32);
+    let (scale, shift) = (config.scaling_factor as f32, config.shift_factor as f32);
     out.data.iter_mut().for_each(|v| *v = (*v - shift) * scale);
     Ok(out)
 }

@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use admix_files::DType;
 use admix_files::checkpoint::Checkpoint;
-use admix_files::dtype::DType;
+use admix_files::config::TinyVaeConfig;
+use admix_files::safetensors::Index;
 use admix_mix::Mixer;
 use admix_model::preview::PreviewDecoder;
-use admix_model::store::Store;
+use admix_model::store::{Side, Store};
 use admix_model::text::TextEncoder;
 use admix_model::tokenizer::Tokenizer;
 use admix_model::unet::UNet;
 use admix_model::vae::Vae;
-use admix_tensor::kernels::Picture as Size;
+use admix_tensor::kernels::{Pack, Picture as Size, Source, Weight};
 use admix_tensor::{Gpu, Recorder};
 
 use crate::control::{Control, Progress};
@@ -43,6 +45,7 @@ impl Networks {
     /// Allocates everything the checkpoint's configurations describe; weights come with [`Networks::fill`].
     pub fn build(gpu: &Arc<Gpu>, checkpoint: &Checkpoint) -> Result<Networks, EngineError> {
         checkpoint.validate()?;
+        checkpoint.check_renderable()?;
         let halves: BTreeSet<String> =
             checkpoint.tensors.iter().filter(|(_, t)| t.info.dtype == DType::F16).map(|(n, _)| n.clone()).collect();
         let mut store = Store::new(gpu, move |name| halves.contains(name));
@@ -51,7 +54,7 @@ impl Networks {
             .as_ref()
             .ok_or_else(|| EngineError::Input(format!("{} holds no U-Net, so it cannot make pictures", checkpoint.name)))?;
         let unet = UNet::new(&mut store, config)?;
-        let text = match &checkpoint.text {
+        let text = match &checkpoint.text_encoder {
             Some(config) => Some(TextEncoder::new(&mut store, config, "text_encoder")?),
             None => None,
         };
@@ -67,6 +70,32 @@ impl Networks {
             None => Tokenizer::clip(),
         };
         Ok(Networks { store, text, unet, vae, preview: None, tokenizer, filled: BTreeMap::new() })
+    }
+
+    /// Loads the small decoder that a model folder may ship as `preview_decoder` (diffusers' `AutoencoderTiny`). A damaged one is an error; a
+    /// missing one only means no previews.
+    pub async fn load_preview(&mut self, checkpoint: &Checkpoint) -> Result<(), EngineError> {
+        let bundle = checkpoint.bundle();
+        let (config, weights) = ("preview_decoder/config.json", "preview_decoder/diffusion_pytorch_model.safetensors");
+        let (Some(text), Some(source)) = (bundle.text(config).await?, bundle.get(weights)) else { return Ok(()) };
+        let config = TinyVaeConfig::from_json(&bundle.path_of(config), &text)?;
+        config.check_supported()?;
+        let file = bundle.path_of(weights);
+        let index = Index::read(source.as_ref(), &file).await?;
+        let gpu = self.store.gpu().clone();
+        let mut store = Store::new(&gpu, |_| false);
+        let decoder = PreviewDecoder::new(&mut store, &config)?;
+        let mut rec = Recorder::new(&gpu);
+        for (name, slot) in store.slots() {
+            let key = name.trim_start_matches("preview.");
+            let info = index.tensors.get(key).filter(|i| slot.accepts(&i.shape));
+            let info = info.ok_or_else(|| EngineError::Input(format!("{file}: tensor {key} is missing or has the wrong shape")))?;
+            let data = info.dtype.decode_f32(&source.read(info.range.clone()).await?);
+            slot.fill(&mut rec, &Source::f32(&gpu, key, &data)?)?;
+        }
+        rec.finish().submit();
+        self.preview = Some((store, decoder));
+        Ok(())
     }
 
     /// Brings every slot to what the mix says, touching only those whose ingredients changed since the last call.
@@ -104,6 +133,47 @@ impl Networks {
         }
         control.report(Progress::Weights { done: stale.len(), total: stale.len() })?;
         Ok(stale.len())
+    }
+
+    /// Puts the adapters that stay out of the weights beside their layers: y = W x + weight scale up(down(x)).
+    /// Returns the part of the sampling range each such adapter acts in, by its number in the recipe.
+    pub fn attach_side(&mut self, mixer: &Mixer) -> Result<BTreeMap<usize, (f64, f64)>, EngineError> {
+        let gpu = self.store.gpu().clone();
+        let mut ranges = BTreeMap::new();
+        let mut rec = Recorder::new(&gpu);
+        let mut layers = self.unet.layers_mut();
+        if let Some(text) = &mut self.text {
+            layers.extend(text.layers_mut());
+        }
+        for layer in layers {
+            layer.side.clear();
+            for (name, column, out) in &layer.parts {
+                for part in mixer.side_parts(&format!("{name}.weight")) {
+                    ranges.insert(part.adapter, part.range);
+                    let (kernel, k) = (layer.weight.kernel, layer.weight.k);
+                    let f = &part.factors;
+                    let down_pack = Pack { out: f.rank, inp: k, kernel, glu: false };
+                    let down = Weight::empty(&gpu, "adapter down", &[down_pack], false)?;
+                    rec.pack(&Source::f32(&gpu, "adapter down", &f.down)?, down_pack, &down, 0)?;
+                    // As wide as the layer, zero outside the adapted part; new buffers hold zeros.
+                    let up_pack = Pack { glu: layer.glu, ..Pack::linear(*out, f.rank) };
+                    let wide = Pack::linear(layer.weight.n, f.rank);
+                    let up = Weight::empty(&gpu, "adapter up", &[wide], false)?;
+                    rec.pack(&Source::f32(&gpu, "adapter up", &f.up)?, up_pack, &up, *column)?;
+                    let scale = (f.scale * part.weight) as f32;
+                    layer.side.push(Side { down, up, scale, adapter: part.adapter, active: true });
+                }
+            }
+        }
+        rec.finish().submit();
+        Ok(ranges)
+    }
+
+    /// Chooses which un-merged adapters take part in what is recorded next.
+    pub fn set_active(&mut self, is_active: impl Fn(usize) -> bool) {
+        for side in self.unet.layers_mut().into_iter().flat_map(|l| &mut l.side) {
+            side.active = is_active(side.adapter);
+        }
     }
 
     /// Latent size of a picture. Errors: sizes that are no multiple of the VAE's factor.

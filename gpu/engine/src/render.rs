@@ -5,8 +5,8 @@ use std::sync::Arc;
 use admix_mix::recipe::{Recipe, Sample};
 use admix_mix::{AdapterReport, Mixer};
 use admix_model::text::TextEncoder;
-use admix_sample::registry::Request;
-use admix_sample::{Plan, rng};
+use admix_model::unet::{Conditioning, UNetPass};
+use admix_sample::{Plan, PlanRequest, rng};
 use admix_tensor::kernels::Picture as Size;
 use admix_tensor::{Gpu, Recorder, Tensor};
 use web_time::Instant;
@@ -145,7 +145,7 @@ impl Session {
     ) -> Result<Rendered, EngineError> {
         let clock = Instant::now();
         let changed = networks.fill(mixer, control).await?;
-        networks.attach_side(mixer).await?;
+        let ranges = networks.attach_side(mixer)?;
         if changed > 0 {
             gpu.finished().await?;
         }
@@ -169,26 +169,39 @@ impl Session {
             None => None,
         };
         let plan = make_plan(&settings, init.is_some())?;
-        let timesteps = distinct_timesteps(&plan);
+        let mut timesteps = plan.timesteps();
+        if timesteps.is_empty() {
+            timesteps.push(0.0);
+        }
         let x = start_latents(&plan, &first, init.as_deref(), n);
-        let cond = networks.unet.condition(gpu, &timesteps, &context.states, context.samples)?;
-        cond.prelude.submit();
-        let pass = networks.unet.record(gpu, Size { n: context.samples, ..size }, &cond)?;
         let registers = Registers::new(gpu, plan.registers, size, channels, &x)?;
-        let denoiser = Denoiser {
-            gpu,
-            pass: &pass,
-            cond: &cond,
-            size,
-            channels,
-            cfg: settings.cfg,
-            rescale: settings.cfg_rescale,
-            timesteps: &timesteps,
-        };
         let steps = Denoiser::steps(&plan);
         let total = steps.len();
+        // Which un-merged adapters act, step by step; the U-Net is recorded once for every distinct set.
+        let mut recorded: Option<(Vec<usize>, Conditioning, UNetPass)> = None;
         for (done, ops) in steps.into_iter().enumerate() {
             control.check()?;
+            let at = done as f64 / total as f64;
+            let active: Vec<usize> = ranges.iter().filter(|(_, r)| r.0 <= at && at < r.1).map(|(i, _)| *i).collect();
+            if recorded.as_ref().is_none_or(|r| r.0 != active) {
+                drop(recorded.take());
+                networks.set_active(|i| active.contains(&i));
+                let cond = networks.unet.condition(gpu, &timesteps, &context.states, context.samples)?;
+                cond.prelude.submit();
+                let pass = networks.unet.record(gpu, Size { n: context.samples, ..size }, &cond)?;
+                recorded = Some((active, cond, pass));
+            }
+            let Some((_, cond, pass)) = &recorded else { continue };
+            let denoiser = Denoiser {
+                gpu,
+                pass,
+                cond,
+                size,
+                channels,
+                cfg: settings.cfg,
+                rescale: settings.cfg_rescale,
+                timesteps: &timesteps,
+            };
             denoiser.submit_step(ops, &registers, &mut |index| noise.draw(index))?;
             // One step in flight at a time: cancelling answers within a step, and progress tells the truth.
             gpu.finished().await?;
@@ -219,7 +232,7 @@ impl Session {
             shape,
             recipe: settings.complete(mixer, sample),
             settings,
-            model: ModelFacts { name: base.name.clone(), sha256: base.sha256().await?, family: base.family.name().into() },
+            model: ModelFacts { name: base.name.clone(), sha256: base.sha256().await?, family: base.family.id().into() },
             adapters: mixer.reports().to_vec(),
             seconds: *seconds,
             dropped_tokens: context.dropped,
@@ -230,29 +243,15 @@ impl Session {
 
 /// The plan of a render: schedule and solver from their registries.
 fn make_plan(settings: &Settings, from_picture: bool) -> Result<Plan, EngineError> {
-    let request = Request {
+    let request = PlanRequest {
+        model: &settings.sampling,
         sampler: &settings.sampler,
         schedule: &settings.schedule,
         steps: settings.steps,
         strength: from_picture.then_some(settings.strength),
         knobs: &settings.knobs,
     };
-    Ok(admix_sample::registry::plan(&settings.sampling, &request)?)
-}
-
-fn distinct_timesteps(plan: &Plan) -> Vec<f64> {
-    let mut out: Vec<f64> = Vec::new();
-    for op in &plan.ops {
-        if let admix_sample::Op::Denoise { timestep, .. } = op {
-            if !out.contains(timestep) {
-                out.push(*timestep);
-            }
-        }
-    }
-    if out.is_empty() {
-        out.push(0.0);
-    }
-    out
+    Ok(admix_sample::plan(&request)?)
 }
 
 /// x at the first sigma: noise alone, or noise on top of the encoded picture.
@@ -263,7 +262,7 @@ fn start_latents(plan: &Plan, noise: &[f32], init: Option<&[f32]>, n: usize) -> 
         Some(init) => {
             let one = init.len();
             debug_assert_eq!(one * n, noise.len());
-            noise.iter().enumerate().map(|(i, v)| init[i % one] + v * scale).collect()
+            noise.iter().enumerate().map(|(i, v)| init[i % one] * plan.latent_scale as f32 + v * scale).collect()
         }
     }
 }

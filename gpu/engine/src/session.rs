@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use admix_files::SharedSource;
+use admix_files::bundle::Bundle;
 use admix_files::adapter::Adapter;
-use admix_files::checkpoint::Checkpoint;
+use admix_files::checkpoint::{Checkpoint, OpenOptions};
 use admix_mix::recipe::Recipe;
-use admix_mix::{MixError, Mixer};
+use admix_mix::Mixer;
 use admix_tensor::{DeviceOptions, Gpu};
 
 use crate::networks::Networks;
@@ -17,12 +17,18 @@ use crate::EngineError;
 pub struct Session {
     gpu: Arc<Gpu>,
     /// Files that have no path: dropped into a browser tab, by the reference recipes use for them.
-    dropped: HashMap<String, SharedSource>,
-    checkpoints: HashMap<String, Arc<Checkpoint>>,
+    dropped: HashMap<String, Bundle>,
     /// The networks of the last base model, by its sha256.
     networks: Option<(String, Networks)>,
     /// Accept files whose sha256 differs from the recipe's.
     pub allow_changed: bool,
+}
+
+/// Which built-in names a reference may mean.
+#[derive(Clone, Copy)]
+enum Resolve {
+    Model,
+    Adapter,
 }
 
 impl Session {
@@ -33,7 +39,7 @@ impl Session {
 
     /// Uses a device that exists (the window's).
     pub fn with_device(gpu: Arc<Gpu>) -> Session {
-        Session { gpu, dropped: HashMap::new(), checkpoints: HashMap::new(), networks: None, allow_changed: false }
+        Session { gpu, dropped: HashMap::new(), networks: None, allow_changed: false }
     }
 
     /// The device.
@@ -42,35 +48,45 @@ impl Session {
     }
 
     /// Registers a file without a path under `reference` (for example `drop:ink.safetensors`).
-    pub fn add_source(&mut self, reference: impl Into<String>, source: SharedSource) {
-        self.dropped.insert(reference.into(), source);
+    pub fn add_source(&mut self, reference: impl Into<String>, bundle: Bundle) {
+        self.dropped.insert(reference.into(), bundle);
     }
 
-    /// Opens the checkpoint of a reference, or gives it from the cache.
-    pub async fn checkpoint(&mut self, reference: &str) -> Result<Arc<Checkpoint>, EngineError> {
-        if let Some(found) = self.checkpoints.get(reference) {
-            if found.is_current() {
-                return Ok(found.clone());
-            }
+    /// The files a reference stands for: dropped ones, or those at the path that `resolve` gives.
+    fn bundle(&self, reference: &str, resolve: Resolve) -> Result<Bundle, EngineError> {
+        if let Some(bundle) = self.dropped.get(reference) {
+            return Ok(bundle.clone());
         }
-        let opened = Arc::new(match self.dropped.get(reference) {
-            Some(source) => Checkpoint::from_source(reference, source.clone()).await?,
-            None => Checkpoint::open_ref(reference).await?,
-        });
-        self.checkpoints.insert(reference.into(), opened.clone());
-        Ok(opened)
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            let path = match resolve {
+                Resolve::Model => admix_files::builtin::resolve_model(reference),
+                Resolve::Adapter => admix_files::builtin::resolve_adapter(reference),
+            };
+            Ok(Bundle::open(path?)?)
+        }
+        #[cfg(target_arch = "wasm32")]
+        {
+            let kind = match resolve {
+                Resolve::Model => "model",
+                Resolve::Adapter => "adapter",
+            };
+            Err(EngineError::Input(format!("the {kind} {reference} is not loaded in this tab: drop its file here")))
+        }
+    }
+
+    /// Opens the checkpoint of a reference: headers and configurations only.
+    pub async fn checkpoint(&self, reference: &str) -> Result<Arc<Checkpoint>, EngineError> {
+        Ok(Arc::new(Checkpoint::load(self.bundle(reference, Resolve::Model)?, &OpenOptions::default()).await?))
     }
 
     /// Opens the adapter of a reference.
-    pub async fn adapter(&mut self, reference: &str) -> Result<Adapter, EngineError> {
-        Ok(match self.dropped.get(reference) {
-            Some(source) => Adapter::from_source(reference, source.clone()).await?,
-            None => Adapter::open_ref(reference).await?,
-        })
+    pub async fn adapter(&self, reference: &str) -> Result<Adapter, EngineError> {
+        Ok(Adapter::load(self.bundle(reference, Resolve::Adapter)?).await?)
     }
 
     /// Opens everything a recipe names and checks that it fits together.
-    pub async fn open_mix(&mut self, recipe: &Recipe) -> Result<Mixer, EngineError> {
+    pub async fn open_mix(&self, recipe: &Recipe) -> Result<Mixer, EngineError> {
         let mut checkpoints = HashMap::new();
         for reference in recipe.checkpoint_refs() {
             checkpoints.insert(reference.to_string(), self.checkpoint(reference).await?);
@@ -86,13 +102,15 @@ impl Session {
 
     /// The networks of the mix's base, from the last render where it was the same model.
     pub(crate) async fn networks_for(&mut self, mixer: &Mixer) -> Result<Networks, EngineError> {
-        let key = mixer.base().sha256().await.map_err(MixError::from)?;
+        let key = mixer.base().sha256().await?;
         match self.networks.take() {
             Some((held, networks)) if held == key => Ok(networks),
             // Dropped before the next is built: two models need not fit side by side.
             other => {
                 drop(other);
-                Networks::build(&self.gpu, mixer.base())
+                let mut networks = Networks::build(&self.gpu, mixer.base())?;
+                networks.load_preview(mixer.base()).await?;
+                Ok(networks)
             }
         }
     }

@@ -1,10 +1,10 @@
 //! Sampling settings with every default filled in: command line, recipe, model, program, in that order.
 
-use admix_files::config::{BetaSchedule, SchedulerConfig};
+use admix_files::config::SchedulerConfig;
 use admix_mix::recipe::{Recipe, Sample};
 use admix_mix::Mixer;
 use admix_sample::rng::Kind;
-use admix_sample::{KnobValues, ModelSampling};
+use admix_sample::{KnobValues, ModelSampling, NoiseConfig};
 use serde_json::Value;
 
 use crate::EngineError;
@@ -72,12 +72,7 @@ fn range(name: &str, value: f64, min: f64, max: f64) -> Result<f64, EngineError>
 
 /// The noise levels a scheduler configuration describes.
 pub fn model_sampling(config: &SchedulerConfig) -> Result<ModelSampling, EngineError> {
-    Ok(ModelSampling::new(&admix_sample::NoiseConfig::from_diffusers(config_json(config).as_ref())?)?)
-}
-
-fn config_json(config: &SchedulerConfig) -> Box<Value> {
-    let _ = BetaSchedule::ScaledLinear;
-    Box::new(config.to_json())
+    Ok(ModelSampling::new(&NoiseConfig::from_diffusers(&config.to_json())?)?)
 }
 
 impl Settings {
@@ -109,7 +104,6 @@ impl Settings {
             }
             Ok(value)
         };
-        let config = base.scheduler.clone().unwrap_or_else(|| SchedulerConfig::stable_diffusion(base.prediction));
         Ok(Settings {
             prompt: sample.prompt.clone().unwrap_or_default(),
             negative: sample.negative.clone().unwrap_or_default(),
@@ -127,7 +121,7 @@ impl Settings {
             strength: range("strength", sample.strength.unwrap_or(0.75), 0.0, 1.0)?,
             unmerged: wants_unmerged(sample)?,
             knobs,
-            sampling: model_sampling(&config)?,
+            sampling: model_sampling(&base.scheduler)?,
         })
     }
 

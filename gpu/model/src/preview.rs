@@ -3,43 +3,13 @@
 
 use std::sync::Arc;
 
+use admix_files::config::TinyVaeConfig;
 use admix_tensor::kernels::{Activation, Pack, Picture};
 use admix_tensor::{Gpu, Recorder, Tensor};
 
 use crate::ModelError;
 use crate::store::{Layer, Store};
 use crate::vae::VaePass;
-
-/// What matters of an `AutoencoderTiny` config.json.
-#[derive(Clone, Debug, serde::Deserialize)]
-#[serde(default)]
-pub struct TinyVaeConfig {
-    /// Channels of each level, latent side first.
-    pub decoder_block_out_channels: Vec<usize>,
-    /// Residual blocks of each level.
-    pub num_decoder_blocks: Vec<usize>,
-    /// Latent channels.
-    pub latent_channels: usize,
-    /// Picture channels.
-    pub out_channels: usize,
-    /// Factor between the sampler's latents and the decoder's.
-    pub scaling_factor: f64,
-    /// Upsampling between levels.
-    pub upsampling_scaling_factor: usize,
-}
-
-impl Default for TinyVaeConfig {
-    fn default() -> Self {
-        TinyVaeConfig {
-            decoder_block_out_channels: vec![64; 4],
-            num_decoder_blocks: vec![3, 3, 3, 1],
-            latent_channels: 4,
-            out_channels: 3,
-            scaling_factor: 1.0,
-            upsampling_scaling_factor: 2,
-        }
-    }
-}
 
 enum Stage {
     Block([Layer; 3]),

@@ -143,7 +143,7 @@ impl Store {
     pub fn layer(&mut self, name: &str, pack: Pack, bias: bool) -> Result<Layer, ModelError> {
         let weight = self.matrices(&[(name.into(), pack)])?;
         let bias = if bias { Some(self.vectors(&[(format!("{name}.bias"), pack.out, pack.glu)])?) } else { None };
-        Ok(Layer { weight, bias, side: Vec::new(), parts: vec![(name.into(), 0, pack.out)] })
+        Ok(Layer { weight, bias, side: Vec::new(), glu: pack.glu, parts: vec![(name.into(), 0, pack.out)] })
     }
 
     /// Linear layers that read the same input, as one product: results stand side by side, each starting at a multiple of four columns.
@@ -162,7 +162,7 @@ impl Store {
             at += admix_tensor::padded(*out);
             here
         });
-        Ok(Layer { weight, bias, side: Vec::new(), parts: columns.collect() })
+        Ok(Layer { weight, bias, side: Vec::new(), glu: false, parts: columns.collect() })
     }
 
     /// Gamma and beta of a normalisation over `c` channels.
@@ -184,6 +184,8 @@ pub struct Side {
     pub scale: f32,
     /// Which adapter of the recipe this belongs to.
     pub adapter: usize,
+    /// Takes part in what is recorded from now on.
+    pub active: bool,
 }
 
 /// A linear layer or convolution with its optional bias and un-merged adapters.
@@ -195,11 +197,17 @@ pub struct Layer {
     pub bias: Option<Tensor>,
     /// Un-merged adapters.
     pub side: Vec<Side>,
+    /// Columns are values and gates interleaved.
+    pub glu: bool,
     /// (canonical name without `.weight`, first column, columns) of each fused part.
     pub parts: Vec<(String, usize, usize)>,
 }
 
 impl Layer {
+    fn sides(&self) -> Vec<&Side> {
+        self.side.iter().filter(|s| s.active).collect()
+    }
+
     /// y = activation(x w + bias) + residual. Un-merged adapters join before the activation.
     pub fn linear(
         &self,
@@ -209,18 +217,19 @@ impl Layer {
         residual: Option<&Tensor>,
     ) -> Result<Tensor, ModelError> {
         let e = Epilogue { bias: self.bias.as_ref(), activation, residual, ..Default::default() };
-        if self.side.is_empty() {
+        let sides = self.sides();
+        if sides.is_empty() {
             return Ok(rec.linear(x, &self.weight, e)?);
         }
         debug_assert!(activation == Activation::None || residual.is_none(), "one place to join");
         let sum = rec.linear(x, &self.weight, Epilogue { activation: Activation::None, ..e })?;
-        let parts: Result<Vec<_>, _> = self.side.iter().map(|s| rec.linear(x, &s.down, Epilogue::default())).collect();
-        self.join(rec, sum, parts?, activation)
+        let parts: Result<Vec<_>, _> = sides.iter().map(|s| rec.linear(x, &s.down, Epilogue::default())).collect();
+        self.join(rec, sum, &sides, parts?, activation)
     }
 
     /// value * gelu(gate) of a layer packed with interleaved gates; the result has half the columns.
     pub fn geglu(&self, rec: &mut Recorder, x: &Tensor) -> Result<Tensor, ModelError> {
-        match (&self.bias, self.side.is_empty()) {
+        match (&self.bias, self.sides().is_empty()) {
             (Some(bias), true) => Ok(rec.geglu(x, &self.weight, bias)?),
             _ => {
                 let wide = self.linear(rec, x, Activation::None, None)?;
@@ -242,10 +251,11 @@ impl Layer {
         let e = Epilogue { bias: self.bias.as_ref(), row_bias, residual, ..Default::default() };
         let (sum, out) = rec.conv3x3(x, size, &self.weight, stride, e)?;
         let mut parts = Vec::new();
-        for side in &self.side {
+        let sides = self.sides();
+        for side in &sides {
             parts.push(rec.conv3x3(x, size, &side.down, stride, Epilogue::default())?.0);
         }
-        Ok((self.join(rec, sum, parts, Activation::None)?, out))
+        Ok((self.join(rec, sum, &sides, parts, Activation::None)?, out))
     }
 
     /// activation(conv(x) + residual) at stride 1.
@@ -281,10 +291,11 @@ impl Layer {
         &self,
         rec: &mut Recorder,
         mut sum: Tensor,
+        sides: &[&Side],
         parts: Vec<Tensor>,
         activation: Activation,
     ) -> Result<Tensor, ModelError> {
-        for (i, (side, part)) in self.side.iter().zip(&parts).enumerate() {
+        for (i, (side, part)) in sides.iter().zip(&parts).enumerate() {
             let last = i + 1 == parts.len();
             let e = Epilogue {
                 scale: side.scale,
