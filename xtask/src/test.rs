@@ -4,12 +4,14 @@
 //! code, and the program that the end-to-end part drives is the one they were built with. clippy, doc and the check for
 //! WebAssembly use the same profile, so that build scripts and procedural macros are compiled once for all.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::end_to_end;
-use crate::process::{cargo, root, run as run_command};
+use crate::process::{cargo, root, run as run_command, target_dir};
 use crate::setup::{self, Need};
 use crate::toolchain::WasmToolchain;
 
@@ -22,8 +24,8 @@ const PARTS: &[Part] = &[
     ("clippy", clippy),
     ("doc", doc),
     ("build", build),
-    ("shaders", shaders),
     ("tests", tests),
+    ("shaders", shaders),
     ("end-to-end", end_to_end::run),
     ("wasm", wasm),
 ];
@@ -79,13 +81,27 @@ fn build() -> Result<()> {
     run_command(cargo().args(["build", "--release", "--workspace", "--bins", "--tests"]))
 }
 
-/// Every shader, by naga alone: needs no graphics card and says more than a driver would.
-fn shaders() -> Result<()> {
-    run_command(cargo().args(["test", "--release", "--workspace", "--test", "shader_validation"]))
+/// All tests of the workspace. Each writes down the shader variants that it compiles.
+fn tests() -> Result<()> {
+    let variants = shader_variants()?;
+    if variants.exists() {
+        fs::remove_file(&variants).with_context(|| format!("cannot remove {}", variants.display()))?;
+    }
+    let mut test = cargo();
+    run_command(
+        test.args(["test", "--release", "--workspace", "--no-fail-fast"]).env("ADMIX_SHADER_VARIANTS", variants),
+    )
 }
 
-fn tests() -> Result<()> {
-    run_command(cargo().args(["test", "--release", "--workspace", "--no-fail-fast"]))
+/// Every shader by naga alone, at WebGPU's default limits: the known variants and those that the tests have compiled.
+fn shaders() -> Result<()> {
+    let mut test = cargo();
+    test.args(["test", "--release", "--workspace", "--test", "shader_validation"]);
+    run_command(test.env("ADMIX_SHADER_VARIANTS", shader_variants()?))
+}
+
+fn shader_variants() -> Result<PathBuf> {
+    Ok(target_dir()?.join("shader-variants.txt"))
 }
 
 /// Whether everything that the browser version is made of compiles for it, without warnings where clippy is at hand.

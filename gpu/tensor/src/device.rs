@@ -131,6 +131,8 @@ impl Gpu {
         if let Some(found) = cache.get(&key) {
             return Ok(found.clone());
         }
+        #[cfg(not(target_arch = "wasm32"))]
+        shader::note(name, defines);
         let source = wgpu::ShaderSource::Wgsl(shader::resolve(name, defines)?.into());
         let descriptor = wgpu::ShaderModuleDescriptor { label: Some(name), source };
         let module = create_module(&self.device, descriptor);

@@ -27,6 +27,26 @@ fn source(name: &str) -> Result<&'static str, TensorError> {
         .ok_or_else(|| TensorError::Shader { name: name.into(), reason: "no such file below shaders/".into() })
 }
 
+/// One variant as a line of text: `mix/ties WG=8 MODELS=2`.
+pub fn describe(name: &str, defines: &[(&'static str, u32)]) -> String {
+    defines.iter().fold(name.to_owned(), |line, (key, value)| format!("{line} {key}={value}"))
+}
+
+/// Appends a variant that is about to be compiled to the file that ADMIX_SHADER_VARIANTS names, if it does. So the validation test
+/// learns what the program really asks for (see `tests/shader_validation.rs`).
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn note(name: &str, defines: &[(&'static str, u32)]) {
+    use std::io::Write as _;
+    let Some(path) = std::env::var_os("ADMIX_SHADER_VARIANTS") else { return };
+    let line = format!("{}\n", describe(name, defines));
+    // One write for a line: other test programs append to the same file.
+    let written =
+        std::fs::OpenOptions::new().create(true).append(true).open(path).and_then(|mut f| f.write_all(line.as_bytes()));
+    if let Err(error) = written {
+        log::warn!("ADMIX_SHADER_VARIANTS cannot be written: {error}");
+    }
+}
+
 /// Resolves includes and conditionals of shader `name` and prefixes its defines as constants.
 pub fn resolve(name: &str, defines: &[(&'static str, u32)]) -> Result<String, TensorError> {
     let mut out = String::with_capacity(8192);

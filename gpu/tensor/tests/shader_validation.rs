@@ -1,6 +1,11 @@
-//! Every shader, in every variant the host side can ask for, parsed and validated by naga with no graphics card, resolved
-//! exactly as at run time. Beyond validity: each keeps within WebGPU's default limits and follows the binding order of
-//! `Gpu::pipeline`, each is launched from somewhere, and each define the host code or a shader mentions is known here.
+//! Every shader, in every variant the host side asks for, parsed and validated by naga with no graphics card, resolved exactly
+//! as at run time. Beyond validity: each keeps within WebGPU's default limits and follows the binding order of
+//! `Gpu::pipeline`, and each is launched from somewhere.
+//!
+//! Which variants there are: the rules below say it for the kernels of this crate, `shader_variants.txt` lists those that other
+//! crates put together, and `cargo xtask test` adds all that the other tests have just compiled (the file that
+//! ADMIX_SHADER_VARIANTS names). A new shader with defines needs one line in the list:
+//! `UPDATE_SHADER_VARIANTS=1 cargo xtask test tests shaders` writes it.
 //!
 //! naga does not check that barriers stand in uniform control flow. Browsers do.
 
@@ -8,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use admix_tensor::shader::{Defines, resolve, sources};
+use admix_tensor::shader::{Defines, describe, resolve, sources};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess};
 
@@ -30,15 +35,41 @@ const MAX_INVOCATIONS: u32 = 256;
 /// One kernel's share of the parameter buffer.
 const MAX_UNIFORM_BYTES: u32 = 256;
 
-/// All variants by stem. A shader that is not named in this file has one, without defines.
+/// Variants that follow no rule written here, one a line: the stem and its defines.
+const LIST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/shader_variants.txt");
+
+/// All variants by stem. A shader that is named nowhere here has one, without defines.
 fn variants() -> BTreeMap<&'static str, Vec<Defines>> {
-    let mut all: BTreeMap<&str, Vec<Defines>> = launched().into_iter().map(|stem| (stem, vec![Vec::new()])).collect();
+    let mut all: BTreeMap<&str, Vec<Defines>> = BTreeMap::new();
+    for (stem, defines) in listed().iter().map(|line| parse(line)) {
+        all.entry(stem).or_default().push(defines);
+    }
     for (stem, axes) in INDEPENDENT {
         all.insert(stem, product(axes));
     }
     all.insert("gemm", gemm());
     all.insert("attention", attention());
+    for stem in launched() {
+        all.entry(stem).or_insert_with(|| vec![Vec::new()]);
+    }
     all
+}
+
+/// The lines of [`LIST`].
+fn listed() -> BTreeSet<String> {
+    let text = fs::read_to_string(LIST).expect("tests/shader_variants.txt can be read");
+    text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+/// A line as `describe` writes it. The names live as long as the test: defines are static in the program.
+fn parse(line: &str) -> (&'static str, Defines) {
+    let mut words = line.to_owned().leak().split_whitespace();
+    let stem = words.next().unwrap_or_default();
+    let define = |word: &'static str| {
+        let (name, value) = word.split_once('=').unwrap_or_else(|| panic!("{word} in {line:?} is not NAME=VALUE"));
+        (name, value.parse().unwrap_or_else(|_| panic!("{word} in {line:?} has no number")))
+    };
+    (stem, words.map(define).collect())
 }
 
 /// kernels/gemm.rs: the tiled form knows no GLU; the other one shapes its workgroups by the matrix.
@@ -123,34 +154,55 @@ fn every_shared_file_is_included() {
 }
 
 #[test]
-fn every_define_is_known_here() {
+fn every_define_a_shader_asks_for_is_set() {
     let all = variants();
-    let names = |stem: &str| -> BTreeSet<&str> { all[stem].iter().flatten().map(|(name, _)| *name).collect() };
-
-    // What a shader asks for, in conditions and repetitions.
     for stem in launched() {
+        let set: BTreeSet<&str> = all[stem].iter().flatten().map(|(name, _)| *name).collect();
         let text = sources().iter().find(|(name, _)| *name == stem).map_or("", |(_, text)| *text);
         for line in text.lines().map(str::trim) {
             let condition = line.strip_prefix("#if ").map(|name| name.trim().trim_start_matches('!'));
             let repetition = line.strip_prefix("#for ").and_then(|rest| rest.split_whitespace().nth(1));
             for name in condition.or(repetition).into_iter().filter(|name| name.parse::<u32>().is_err()) {
-                assert!(names(stem).contains(name), "shaders/{stem}.wgsl asks for {name}, which no variant here sets");
+                assert!(
+                    set.contains(name),
+                    "shaders/{stem}.wgsl asks for {name}, which no known variant sets; the head of this file says how to add one"
+                );
             }
         }
     }
+}
 
-    // What the host sets: literals of the form ("NAME", in the file that names the shader.
-    for (path, text) in host_files() {
-        let here: BTreeSet<&str> =
-            launched().into_iter().filter(|stem| text.contains(&format!("shader: \"{stem}\""))).collect();
-        let known: BTreeSet<&str> = here.iter().flat_map(|stem| names(stem)).collect();
-        for name in define_literals(&text) {
-            assert!(
-                here.is_empty() || known.contains(name),
-                "{path} sets {name} for {here:?}, which no variant here does"
-            );
-        }
+/// What the other tests have just compiled, where they were asked to write it down.
+fn compiled() -> BTreeSet<String> {
+    let path = std::env::var_os("ADMIX_SHADER_VARIANTS");
+    let text = path.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn every_compiled_variant_is_valid_within_the_default_limits() {
+    let known: BTreeSet<BTreeSet<String>> =
+        variants().iter().flat_map(|(stem, all)| all.iter().map(|defines| words(&describe(stem, defines)))).collect();
+    let new: Vec<String> = compiled().into_iter().filter(|line| !known.contains(&words(line))).collect();
+    if std::env::var_os("UPDATE_SHADER_VARIANTS").is_some() {
+        let head = "# Variants that no rule in shader_validation.rs covers. UPDATE_SHADER_VARIANTS=1 cargo xtask test tests shaders adds new ones.\n";
+        let mut all = listed();
+        all.extend(new.iter().cloned());
+        fs::write(LIST, all.iter().fold(head.to_owned(), |text, line| text + line + "\n"))
+            .expect("the list can be written");
     }
+    let faults: Vec<String> = new
+        .iter()
+        .map(|line| (line, parse(line)))
+        .filter_map(|(line, (stem, defines))| Some(format!("{line}: {}", check(stem, &defines).err()?)))
+        .collect();
+    assert!(faults.is_empty(), "{} of {} variants are at fault:\n{}", faults.len(), new.len(), faults.join("\n"));
+    println!("{} variants beyond the known ones are valid", new.len());
+}
+
+/// The order of defines makes no variant.
+fn words(line: &str) -> BTreeSet<String> {
+    line.split_whitespace().map(str::to_owned).collect()
 }
 
 /// The Rust files below gpu/, without their unit tests.
@@ -173,17 +225,6 @@ fn host_files() -> Vec<(String, String)> {
     }
     assert!(!found.is_empty(), "there are Rust files below gpu/");
     found
-}
-
-/// The names in literals of the form `("NAME", `.
-fn define_literals(code: &str) -> BTreeSet<&str> {
-    let capitals =
-        |name: &&str| name.len() > 1 && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
-    code.split("(\"")
-        .skip(1)
-        .filter_map(|rest| rest.split_once("\", ").map(|(name, _)| name))
-        .filter(capitals)
-        .collect()
 }
 
 /// Resolves, parses and validates one variant, then looks at its bindings and sizes.
