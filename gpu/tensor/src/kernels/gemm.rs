@@ -40,7 +40,14 @@ pub struct Epilogue<'a> {
 
 impl Default for Epilogue<'_> {
     fn default() -> Self {
-        Epilogue { bias: None, row_bias: None, activation: Activation::None, residual: None, residual_first: false, scale: 1.0 }
+        Epilogue {
+            bias: None,
+            row_bias: None,
+            activation: Activation::None,
+            residual: None,
+            residual_first: false,
+            scale: 1.0,
+        }
     }
 }
 
