@@ -9,12 +9,15 @@
 #![recursion_limit = "256"]
 
 pub mod adapter;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod builtin;
 pub mod bundle;
 pub mod checkpoint;
 pub mod config;
 pub mod dtype;
 pub mod error;
 pub mod hash;
+pub mod inspect;
 pub mod layout;
 pub mod safetensors;
 pub mod source;

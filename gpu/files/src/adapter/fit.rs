@@ -199,6 +199,18 @@ fn context_width(adapter: &Adapter) -> Option<usize> {
     })
 }
 
+impl Adapter {
+    /// The class of models it was made for: from its metadata, else from the width of its cross-attention.
+    pub fn stated_family(&self) -> Option<ModelFamily> {
+        stated_family(self).map(|(f, _)| f).or_else(|| match context_width(self)? {
+            768 => Some(ModelFamily::Sd1),
+            1024 => Some(ModelFamily::Sd2),
+            2048 => Some(ModelFamily::Sdxl),
+            _ => None,
+        })
+    }
+}
+
 /// The class of models that the metadata state.
 fn stated_family(adapter: &Adapter) -> Option<(ModelFamily, &str)> {
     for key in ["modelspec.architecture", "ss_base_model_version"] {

@@ -27,6 +27,11 @@ pub trait Family: Sync {
     /// Checks the tensors of one module and says how they change its weight. `Err` is the reason why they cannot.
     fn build(&self, group: &Group, scaling: &Scaling) -> Result<Built, String>;
 
+    /// Whether its changes are applied; otherwise it is recognised, named and refused.
+    fn is_applied(&self) -> bool {
+        true
+    }
+
     /// A narrower type for reports, where one module makes the whole file that type (`locon` for `lora`).
     fn refine(&self, _built: &Built) -> Option<&'static str> {
         None

@@ -34,6 +34,10 @@ impl Family for Recognised {
         self.endings
     }
 
+    fn is_applied(&self) -> bool {
+        false
+    }
+
     fn claims(&self, group: &Group) -> bool {
         self.telling.iter().any(|role| group.has(role))
     }

@@ -1,0 +1,342 @@
+//! Adapters against the numbers that peft and diffusers give for them, and adapters that do not fit.
+
+mod common;
+
+use admix_files::adapter::{Adapter, Delta};
+use admix_files::inspect::Inspected;
+use admix_files::safetensors::{Index, TensorSpec, write_to_vec};
+use admix_files::{Bundle, ByteSource, Checkpoint, DType, FileSource, MemSource, ready};
+use common::{golden, model};
+use serde_json::Value;
+use std::sync::Arc;
+
+#[test]
+fn ranks_scales_and_effective_weights_of_the_fixtures() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = Checkpoint::open(model("sd1_tiny", dir.path())).unwrap();
+    for (file, dialect, kind) in [
+        ("kohya.safetensors", "kohya", "locon"),
+        ("diffusers.safetensors", "diffusers", "locon"),
+        ("old_processor.safetensors", "diffusers", "lora"),
+        ("peft_rslora", "peft", "locon"),
+    ] {
+        let adapter = Adapter::open(golden().join("adapters").join(file)).unwrap();
+        assert_eq!((adapter.dialect, adapter.kind.as_str()), (dialect, kind), "{file}");
+        adapter.check_supported().unwrap();
+        let fit = adapter.fit(&base);
+        assert!(fit.unmatched.is_empty() && fit.mismatched.is_empty() && fit.cause.is_none(), "{file} {fit:?}");
+        let stem = file.trim_end_matches(".safetensors");
+        let source = FileSource::open(golden().join(format!("adapters/{stem}.golden.safetensors"))).unwrap();
+        let index = ready(Index::read(&source, stem)).unwrap();
+        let about: Value = serde_json::from_str(&index.metadata["admix_golden"]).unwrap();
+        let modules = about["modules"].as_object().unwrap();
+        assert_eq!(modules.len(), fit.matched.len());
+        let strength = about["weight"].as_f64().unwrap();
+        let mut whole = 0;
+        for m in &fit.matched {
+            let module = &adapter.modules[&m.module];
+            let expected = &modules[m.weight.strip_suffix(".weight").unwrap()];
+            assert_eq!(module.rank, expected["rank"].as_u64().map(|r| r as usize), "{}", m.weight);
+            // Scales that are alpha over the root of the rank come from Python's own f64 arithmetic.
+            assert!(
+                (module.scale - expected["scale"].as_f64().unwrap()).abs() < 1e-12,
+                "{} {}",
+                m.weight,
+                module.scale
+            );
+            let Some(info) = index.tensors.get(&format!("effective.{}", m.weight)) else { continue };
+            let factors = ready(adapter.factors(module)).unwrap();
+            let weight = ready(base.read_f32(&m.weight)).unwrap();
+            let expected = info.dtype.decode_f32(&ready(source.read(info.range.clone())).unwrap());
+            let (mut off, mut norm) = (0.0, 0.0);
+            for ((w, d), e) in weight.iter().zip(factors.delta()).zip(&expected) {
+                let found = f64::from(*w) + strength * f64::from(d);
+                off += (found - f64::from(*e)).powi(2);
+                norm += f64::from(*e).powi(2);
+            }
+            assert!((off / norm).sqrt() <= 1e-6, "{} {}", m.weight, (off / norm).sqrt());
+            whole += 1;
+        }
+        assert_eq!(whole, 2, "{file}: the fixture holds two effective weights");
+    }
+}
+
+type Tensors<'a> = &'a [(&'a str, &'a [usize])];
+
+fn bytes_of(tensors: Tensors, metadata: &[(&str, &str)]) -> Vec<u8> {
+    let specs: Vec<_> =
+        tensors.iter().map(|(n, s)| TensorSpec { name: (*n).into(), dtype: DType::F32, shape: s.to_vec() }).collect();
+    let data = specs.iter().enumerate().map(|(i, s)| {
+        let n: usize = s.shape.iter().product();
+        let values: Vec<f32> = (0..n).map(|j| ((i * 31 + j * 7) % 13) as f32 / 4.0 - 1.5).collect();
+        DType::F32.encode_f32(&values)
+    });
+    let metadata = metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    write_to_vec(&specs, &metadata, data).unwrap()
+}
+
+fn open(tensors: Tensors, metadata: &[(&str, &str)]) -> admix_files::Result<Adapter> {
+    let source = Arc::new(MemSource::new(bytes_of(tensors, metadata)));
+    ready(Adapter::load(Bundle::file("x.safetensors", source)))
+}
+
+#[test]
+fn tuckers_middle_is_folded_exactly() {
+    let a = open(
+        &[
+            ("lora_unet_x.lora_up.weight", &[5, 2, 1, 1]),
+            ("lora_unet_x.lora_mid.weight", &[2, 3, 3, 3]),
+            ("lora_unet_x.lora_down.weight", &[3, 4, 1, 1]),
+        ],
+        &[],
+    )
+    .unwrap();
+    assert_eq!(a.kind, "locon");
+    let module = &a.modules["lora_unet_x"];
+    assert_eq!(module.scale, 1.0);
+    let Delta::LowRank { up, down, mid } = &module.delta else { panic!() };
+    let [u, d, m] = [up, down, mid.as_ref().unwrap()]
+        .map(|s| ready(a.read_f32(s)).unwrap().into_iter().map(f64::from).collect::<Vec<_>>());
+    let factors = ready(a.factors(module)).unwrap();
+    assert_eq!((factors.out, factors.inp, factors.rank), (5, 4 * 9, 2));
+    let delta = factors.delta();
+    for o in 0..5 {
+        for i in 0..4 {
+            for k in 0..9 {
+                // The definition, term by term.
+                let mut sum = 0.0;
+                for p in 0..2 {
+                    for q in 0..3 {
+                        sum += u[o * 2 + p] * m[(p * 3 + q) * 9 + k] * d[q * 4 + i];
+                    }
+                }
+                let found = f64::from(delta[(o * 4 + i) * 9 + k]);
+                assert!((found - sum).abs() <= 1e-6 * sum.abs().max(1.0), "{found} {sum}");
+            }
+        }
+    }
+}
+
+#[test]
+fn both_spellings_of_kohya_and_all_of_diffusers_find_their_weight() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = Checkpoint::open(model("sd1_4level", dir.path())).unwrap();
+    let attention = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_out.0.weight";
+    let text = "text_encoder.text_model.encoder.layers.1.mlp.fc1.weight";
+    for (spelling, weight) in [
+        ("lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_out_0", attention),
+        ("lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_out_0", attention),
+        ("lycoris_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_out_0", attention),
+        ("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_out.0", attention),
+        ("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.processor.to_out", attention),
+        ("down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_out.0", attention),
+        ("diffusion_model.input_blocks.4.1.transformer_blocks.0.attn1.to_out.0", attention),
+        ("base_model.model.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_out.0", attention),
+        ("lora_te_text_model_encoder_layers_1_mlp_fc1", text),
+        ("lora_te1_text_model_encoder_layers_1_mlp_fc1", text),
+        ("text_encoder.text_model.encoder.layers.1.mlp.fc1", text),
+        ("text_encoder.encoder.layers.1.mlp.fc1", text),
+        ("base_model.model.text_model.encoder.layers.1.mlp.fc1", text),
+        ("base_model.model.encoder.layers.1.mlp.fc1", text),
+        ("lora_unet_time_embedding_linear_1", "unet.time_embedding.linear_1.weight"),
+        ("lora_unet_time_embed_0", "unet.time_embedding.linear_1.weight"),
+        ("lora_unet_input_blocks_3_0_op", "unet.down_blocks.0.downsamplers.0.conv.weight"),
+        ("lora_unet_middle_block_0_in_layers_2", "unet.mid_block.resnets.0.conv1.weight"),
+        ("lora_unet_output_blocks_2_1_conv", "unet.up_blocks.0.upsamplers.0.conv.weight"),
+        ("lora_unet_output_blocks_5_2_conv", "unet.up_blocks.1.upsamplers.0.conv.weight"),
+    ] {
+        let shape = &base.tensor(weight).unwrap().shape;
+        let mut down = shape.clone();
+        down[0] = 2;
+        let (d, u) = (format!("{spelling}.lora_down.weight"), format!("{spelling}.lora_up.weight"));
+        let a = open(&[(&d, &down), (&u, &[shape[0], 2])], &[]).unwrap();
+        let fit = a.fit(&base);
+        assert_eq!(fit.matched.len(), 1, "{spelling}: {fit:?}");
+        assert_eq!(fit.matched[0].weight, weight);
+    }
+}
+
+#[test]
+fn a_linear_lora_fits_a_1x1_convolution_and_the_other_way_round() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, other) in [("sd1_tiny", vec![2, 16]), ("sd2_tiny", vec![2, 12, 1, 1])] {
+        let base = Checkpoint::open(model(name, dir.path())).unwrap();
+        let width = other[1];
+        let key = "unet.down_blocks.0.attentions.0.proj_in";
+        let a = open(&[(&format!("{key}.lora_A.weight"), &other), (&format!("{key}.lora_B.weight"), &[width, 2])], &[])
+            .unwrap();
+        let fit = a.fit(&base);
+        assert_eq!(fit.matched.len(), 1, "{fit:?}");
+    }
+}
+
+#[test]
+fn other_kinds_are_named_and_refused() {
+    let p = "lora_unet_mid_block_attentions_0_proj_in";
+    let k = |ending: &str| format!("{p}.{ending}");
+    let cases: Vec<(&str, Vec<(String, Vec<usize>)>)> = vec![
+        (
+            "loha",
+            vec![
+                (k("hada_w1_a"), vec![8, 2]),
+                (k("hada_w1_b"), vec![2, 8]),
+                (k("hada_w2_a"), vec![8, 2]),
+                (k("hada_w2_b"), vec![2, 8]),
+            ],
+        ),
+        ("lokr", vec![(k("lokr_w1"), vec![2, 2]), (k("lokr_w2_a"), vec![4, 2]), (k("lokr_w2_b"), vec![2, 4])]),
+        (
+            "dora",
+            vec![(k("lora_down.weight"), vec![2, 8]), (k("lora_up.weight"), vec![8, 2]), (k("dora_scale"), vec![8, 1])],
+        ),
+        ("ia3", vec![(k("weight"), vec![8]), (k("on_input"), vec![])]),
+        ("oft", vec![(k("oft_blocks"), vec![2, 4, 4])]),
+        (
+            "boft",
+            vec![
+                ("base_model.model.mid_block.x.boft_R".into(), vec![1, 2, 4, 4]),
+                ("base_model.model.mid_block.x.boft_s".into(), vec![8, 1]),
+            ],
+        ),
+        ("full", vec![(k("diff"), vec![8, 8])]),
+        (
+            "glora",
+            vec![
+                (k("a1.weight"), vec![8, 2]),
+                (k("a2.weight"), vec![2, 8]),
+                (k("b1.weight"), vec![8, 2]),
+                (k("b2.weight"), vec![2, 8]),
+            ],
+        ),
+        (
+            "shira",
+            vec![
+                ("base_model.model.x.shira_weight".into(), vec![5]),
+                ("base_model.model.x.shira_indices".into(), vec![2, 5]),
+            ],
+        ),
+        (
+            "vera",
+            vec![
+                ("base_model.model.x.vera_lambda_b".into(), vec![8]),
+                ("base_model.model.x.vera_lambda_d".into(), vec![4]),
+            ],
+        ),
+        ("norm", vec![(k("w_norm"), vec![8])]),
+        ("embedding", vec![("emb_params".into(), vec![3, 768])]),
+        ("embedding", vec![("<my-cat>".into(), vec![2, 768])]),
+        ("embedding", vec![("clip_l".into(), vec![3, 768]), ("clip_g".into(), vec![3, 1280])]),
+    ];
+    for (kind, tensors) in cases {
+        let list: Vec<(&str, &[usize])> = tensors.iter().map(|(n, s)| (n.as_str(), s.as_slice())).collect();
+        let a = open(&list, &[]).unwrap_or_else(|e| panic!("{kind}: {e}"));
+        assert_eq!(a.kind, kind);
+        let e = a.check_supported().unwrap_err().to_string();
+        assert!(e.contains("recognised but not applied yet"), "{e}");
+        assert_eq!(ready(a.describe()).unwrap()["type"], kind);
+    }
+}
+
+#[test]
+fn damage_is_named() {
+    let fails = |tensors: Tensors, metadata: &[(&str, &str)], words: &str| {
+        let e = open(tensors, metadata).err().unwrap_or_else(|| panic!("accepted: {words}"));
+        assert!(e.is_user_fault() && e.to_string().contains(words), "{e}\n lacks {words}");
+    };
+    fails(
+        &[("a.lora_A.weight", &[4, 8]), ("a.lora_B.weight", &[8, 2])],
+        &[],
+        "different ranks: up [8, 2], down [4, 8]",
+    );
+    fails(&[("a.lora_A.weight", &[4]), ("a.lora_B.weight", &[8, 4])], &[], "down factor has shape [4]");
+    fails(&[("a.lora_A.weight", &[4, 8]), ("a.lora_B.weight", &[8, 4, 3, 3])], &[], "up factor has shape [8, 4, 3, 3]");
+    fails(&[("a.lora_A.weight", &[0, 8]), ("a.lora_B.weight", &[8, 0])], &[], "rank is 0");
+    fails(
+        &[("a.lora_A.weight", &[4, 8]), ("a.lora_B.weight", &[8, 4]), ("a.alpha", &[2])],
+        &[],
+        "expected a single number",
+    );
+    fails(&[("a.lora_A.weight", &[4, 8]), ("a.lora.down.weight", &[4, 8])], &[], "two tensors for `down`");
+    fails(&[("x.weight", &[4, 8]), ("y.weight", &[4, 8])], &[], "no known kind of adapter");
+    fails(&[("model.diffusion_model.out.2.weight", &[4, 8]), ("y.weight", &[4, 8])], &[], "this is a checkpoint");
+    let pair: Tensors = &[("unet.a.lora_A.weight", &[4, 8]), ("unet.a.lora_B.weight", &[8, 4])];
+    fails(pair, &[("lora_adapter_metadata", "{")], "metadata `lora_adapter_metadata`: not valid JSON");
+    fails(pair, &[("lora_adapter_metadata", r#"{"unet.lora_alpha": []}"#)], "`lora_alpha` is [] (a list)");
+    let stated =
+        open(pair, &[("lora_adapter_metadata", r#"{"unet.lora_alpha": 6, "unet.use_rslora": true}"#)]).unwrap();
+    assert_eq!(stated.modules["unet.a"].scale, 3.0);
+}
+
+#[test]
+fn what_does_not_fit_is_reported_with_its_cause() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = Checkpoint::open(model("sd1_tiny", dir.path())).unwrap();
+    let cross = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k";
+    let pair = |module: &str, out: usize, inp: usize, metadata: &[(&str, &str)]| {
+        let (d, u) = (format!("{module}.lora_down.weight"), format!("{module}.lora_up.weight"));
+        open(&[(&d, &[2, inp]), (&u, &[out, 2])], metadata).unwrap()
+    };
+    let cause = |a: &Adapter| a.fit(&base).cause.unwrap();
+    let xl = pair(cross, 640, 2048, &[]);
+    assert_eq!(cause(&xl), "made for SDXL (cross-attention 2048); this model is SD 1.x (32)");
+    let report = xl.fit(&base);
+    assert_eq!((report.matched.len(), report.mismatched.len()), (0, 1));
+    assert_eq!((&report.mismatched[0].expected, &report.mismatched[0].found), (&vec![16, 32], &vec![640, 2048]));
+    let e = report.require_any(&xl).unwrap_err().to_string();
+    assert!(e.contains("none of its 1 modules fits") && e.contains("made for SDXL"), "{e}");
+    let v2 = pair("lora_unet_nothing_attn1_to_q", 8, 8, &[("ss_base_model_version", "sd_v2_768_v")]);
+    assert!(cause(&v2).starts_with("made for SD 2.x (its metadata says `sd_v2_768_v`)"), "{}", cause(&v2));
+    let flux = pair("lora_unet_double_blocks_0_img_attn_proj", 8, 8, &[]);
+    assert!(cause(&flux).contains("diffusion transformer"));
+    let wide = pair("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q", 20, 20, &[]);
+    assert!(cause(&wide).contains("other widths"), "{}", cause(&wide));
+    let unknown = pair("lora_unet_something", 8, 8, &[]);
+    assert!(cause(&unknown).contains("none of its names (e.g. `lora_unet_something`)"));
+    let text = pair("lora_te_text_model_encoder_layers_0_mlp_fc1", 37, 32, &[]);
+    assert_eq!(cause(&text), "it changes the text encoder only");
+    let unet_only = Checkpoint::open(golden().join("models/sd1_tiny/unet")).unwrap();
+    let report = text.fit(&unet_only);
+    assert_eq!(report.unmatched.len(), 1);
+    assert!(report.cause.unwrap().contains("does not have"));
+    // A stray key is never passed over in silence.
+    let d = format!("{cross}.lora_down.weight");
+    let u = format!("{cross}.lora_up.weight");
+    let a =
+        open(&[(&d, &[2, 32]), (&u, &[16, 2]), ("lora_unet_x.lora_up.weight", &[2, 2]), ("extra", &[1])], &[]).unwrap();
+    let report = a.fit(&base);
+    assert_eq!(report.matched.len(), 1);
+    assert_eq!(report.unmatched, ["extra", "lora_unet_x.lora_up.weight"]);
+    let json = report.to_json();
+    assert_eq!(json["matched"], 1);
+}
+
+#[test]
+fn inspection_tells_adapters_from_checkpoints() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = model("sd1_tiny", dir.path());
+    let base = Checkpoint::open(&folder).unwrap();
+    let about = |path: &std::path::Path, against: Option<&Checkpoint>| {
+        let found = ready(Inspected::load(Bundle::open(path).unwrap())).unwrap();
+        ready(found.describe(against)).unwrap()
+    };
+    let c = about(&folder, None);
+    assert_eq!(
+        (&c["kind"], &c["family"], &c["format"], &c["dtype"]),
+        (&"checkpoint".into(), &"sd1".into(), &"diffusers".into(), &"F16".into())
+    );
+    assert_eq!(c["parameters"], base.parameters());
+    assert_eq!(c["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!((&c["prediction"], &c["renderable"]), (&"epsilon".into(), &true.into()));
+    let a = about(&golden().join("adapters/kohya.safetensors"), Some(&base));
+    assert_eq!(
+        (&a["kind"], &a["type"], &a["family"], &a["rank"]),
+        (&"adapter".into(), &"locon".into(), &"sd1".into(), &8.into())
+    );
+    assert_eq!(a["triggers"], serde_json::json!(["inkwash", "paper"]));
+    assert_eq!(a["fit"]["unmatched"], serde_json::json!([]));
+    let a = about(&golden().join("adapters/peft_rslora/adapter_model.safetensors"), Some(&base));
+    assert_eq!(a["fit"]["matched"], about(&golden().join("adapters/peft_rslora"), Some(&base))["fit"]["matched"]);
+    // The configuration beside a lone adapter_model.safetensors is found.
+    let lone = Adapter::open(golden().join("adapters/peft_rslora/adapter_model.safetensors")).unwrap();
+    assert!(lone.modules.values().all(|m| m.alpha.is_some()));
+}

@@ -1,0 +1,32 @@
+"""A tiny OpenCLIP text tower with random weights, under its own names and as diffusers' converter gives it.
+
+python make_fixtures.py      (torch, diffusers, open_clip_torch, safetensors; writes fixtures/open_clip.safetensors)
+"""
+
+import pathlib
+import types
+
+import torch
+from diffusers.loaders.single_file_utils import convert_open_clip_checkpoint
+from open_clip.transformer import TextTransformer
+from safetensors.torch import save_file
+
+WIDTH, LAYERS, HEADS, VOCAB, TOKENS, PROJECTION = 12, 2, 2, 20, 7, 12
+PREFIX = "cond_stage_model.model."
+
+torch.manual_seed(1)
+tower = TextTransformer(context_length=TOKENS, vocab_size=VOCAB, width=WIDTH, heads=HEADS, layers=LAYERS, output_dim=PROJECTION)
+stored = {}
+for key, value in tower.state_dict().items():
+    if key != "attn_mask":
+        stored[PREFIX + key] = torch.randn_like(value.float()).half()
+model = types.SimpleNamespace(config=types.SimpleNamespace(hidden_size=WIDTH))
+converted = convert_open_clip_checkpoint(model, stored, prefix=PREFIX)
+out = {key: value.clone().contiguous() for key, value in stored.items()}
+# SDXL's second tower has the same names under another prefix, and keeps its projection.
+out |= {"conditioner.embedders.1.model." + k.removeprefix(PREFIX): v.clone().contiguous() for k, v in stored.items()}
+out |= {"expected." + key: value.clone().contiguous() for key, value in converted.items()}
+folder = pathlib.Path(__file__).parent / "fixtures"
+folder.mkdir(exist_ok=True)
+save_file(out, folder / "open_clip.safetensors")
+print(len(stored), "stored,", len(converted), "converted")
