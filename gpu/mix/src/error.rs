@@ -3,7 +3,7 @@
 use admix_tensor::TensorError;
 
 /// An error of the mix layer. Each text is one line for people: what, where, what to do.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum MixError {
     /// The recipe is not what a recipe should be.
     #[error("recipe, {place}: {reason}")]
@@ -55,9 +55,12 @@ pub enum MixError {
         /// What is wrong.
         reason: String,
     },
-    /// A file could not be read or written.
+    /// A result that cannot be written.
     #[error("{0}")]
-    File(String),
+    Output(String),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Files(#[from] admix_files::Error),
     /// The user stopped the work.
     #[error("stopped")]
     Cancelled,
@@ -67,6 +70,15 @@ pub enum MixError {
 }
 
 impl MixError {
+    /// Whether the user's input is at fault (exit status 2), rather than the machine (1).
+    pub fn is_user_fault(&self) -> bool {
+        match self {
+            MixError::Files(inner) => inner.is_user_fault(),
+            MixError::Device(_) | MixError::Cancelled => false,
+            _ => true,
+        }
+    }
+
     /// A recipe error at `place`.
     pub fn recipe(place: impl Into<String>, reason: impl Into<String>) -> MixError {
         MixError::Recipe { place: place.into(), reason: reason.into() }

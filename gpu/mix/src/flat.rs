@@ -222,9 +222,22 @@ impl<'a> Pass<'a> {
         1 + usize::from(self.origin.is_some()) + self.models.len() + self.extra.len() + 1
     }
 
+    /// Refuses more inputs than the device binds at once.
+    fn check_bindings(&self, gpu: &Gpu) -> Result<(), MixError> {
+        let limit = gpu.limits.max_storage_buffers_per_shader_stage as usize;
+        let over = self.bindings().saturating_sub(limit);
+        if over == 0 && self.models.len() <= MAX_MODELS {
+            return Ok(());
+        }
+        let most = self.models.len() - over.max(self.models.len().saturating_sub(MAX_MODELS));
+        let reason = format!("this device merges at most {most} models at once with it; use several stages");
+        Err(MixError::Method { method: self.shader.trim_start_matches("mix/").into(), reason })
+    }
+
     /// Records the pass: `out` gets its result.
     pub fn write(&self, rec: &mut Recorder, out: &Flat) -> Result<(), MixError> {
         let gpu = rec.gpu().clone();
+        self.check_bindings(&gpu)?;
         let (lanes, groups_per_lane) = match gpu.tier {
             Tier::Cpu => (8, 2),
             Tier::Gpu => (64, 2),
@@ -256,6 +269,7 @@ impl<'a> Pass<'a> {
     /// Windows run one after another; `lanes` is a multiple of 64.
     pub fn gather(&self, rec: &mut Recorder, lanes: u32, targets: &[&Tensor]) -> Result<(), MixError> {
         let gpu = rec.gpu().clone();
+        self.check_bindings(&gpu)?;
         let lanes_per_group = if gpu.tier == Tier::Cpu { 8 } else { 64 };
         let mut defines = self.defines();
         defines.extend([("WG", lanes_per_group), ("LANES", lanes)]);

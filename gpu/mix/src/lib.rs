@@ -3,12 +3,17 @@
 //! A recipe is a pure function from pristine tensors to effective tensors, computed in f32 on the device, tensor by tensor. The picture's
 //! weights and the exported ones come from the same passes and are the same bits.
 
+mod adapters;
 pub mod blocks;
 mod error;
+#[cfg(not(target_arch = "wasm32"))]
+mod export;
 pub mod flat;
 pub mod low_rank;
 pub mod method;
 mod methods;
+mod mixer;
+pub mod quantize;
 mod random;
 pub mod recipe;
 mod select;
@@ -17,5 +22,8 @@ mod sums;
 mod testing;
 
 pub use error::MixError;
+#[cfg(not(target_arch = "wasm32"))]
+pub use export::{ExportLayout, ExportProgress, ExportReport};
 pub use method::{Knob, Method, method, methods};
+pub use mixer::{AdapterReport, Effective, Mixer, ModelReport, SidePart};
 pub use recipe::Recipe;

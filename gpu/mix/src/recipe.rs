@@ -262,6 +262,26 @@ impl Recipe {
         if pretty { format!("{value:#}") } else { value.to_string() }
     }
 
+    /// The checkpoints it names, each once: the base, the models and what they are compared with.
+    pub fn checkpoint_refs(&self) -> Vec<&str> {
+        let models = self.merge.iter().flat_map(|s| &s.models);
+        let named = models.flat_map(|m| std::iter::once(&m.source).chain(&m.minus));
+        let mut refs: Vec<&str> = Vec::new();
+        for reference in std::iter::once(&self.base).chain(named) {
+            if !refs.contains(&reference.reference.as_str()) {
+                refs.push(&reference.reference);
+            }
+        }
+        refs
+    }
+
+    /// Every reference in it, adapters too, for filling in checksums.
+    pub fn references_mut(&mut self) -> impl Iterator<Item = &mut Reference> {
+        let models = self.merge.iter_mut().flat_map(|s| &mut s.models);
+        let named = models.flat_map(|m| std::iter::once(&mut m.source).chain(&mut m.minus));
+        std::iter::once(&mut self.base).chain(named).chain(self.adapters.iter_mut().map(|a| &mut a.source))
+    }
+
     /// Checks method names, their knobs and the number of their models against the registry.
     pub fn check(&self) -> Result<(), MixError> {
         for (i, stage) in self.merge.iter().enumerate() {

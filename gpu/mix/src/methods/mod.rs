@@ -2,6 +2,12 @@
 
 mod add_difference;
 mod consensus;
+mod karcher;
+mod model_stock;
+mod multislerp;
+mod nuslerp;
+mod slerp;
+mod spherical;
 mod ties;
 mod weighted_sum;
 
@@ -16,7 +22,16 @@ use crate::flat::MAX_MODELS;
 use crate::method::Method;
 
 /// Every method there is.
-pub(crate) static ALL: &[&dyn Method] = &[&weighted_sum::WeightedSum, &add_difference::AddDifference, &ties::Ties];
+pub(crate) static ALL: &[&dyn Method] = &[
+    &weighted_sum::WeightedSum,
+    &add_difference::AddDifference,
+    &slerp::Slerp,
+    &nuslerp::NuSlerp,
+    &multislerp::MultiSlerp,
+    &karcher::Karcher,
+    &model_stock::ModelStock,
+    &ties::Ties,
+];
 
 /// How many model tensors one pass may bind beside the base, the result and `others`.
 pub(crate) fn room(gpu: &Gpu, others: usize) -> usize {

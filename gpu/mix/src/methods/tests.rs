@@ -95,49 +95,100 @@ fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().map(|a| a.iter().map(|v| v.as_f64().expect("a number")).collect()).unwrap_or_default()
 }
 
-/// Runs every case of `file` whose method passes `wanted`, through `adapt` which may rename models and knobs.
-fn check(file: &str, wanted: impl Fn(&str) -> bool) {
+/// A case as the fixtures state it, made into what the method of this name takes.
+struct Stated {
+    base: String,
+    models: Vec<String>,
+    minus: Vec<String>,
+    weights: Vec<f64>,
+    knobs: Knobs,
+    model_knobs: Vec<Knobs>,
+    uniforms: Vec<String>,
+}
+
+impl Stated {
+    fn read(case: &Value) -> Stated {
+        let names = |value: &Value| -> Vec<String> {
+            let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
+            list.iter().map(|m| m.as_str().expect("a name").to_string()).collect()
+        };
+        let models = names(&case["models"]);
+        let mut stated = Stated {
+            base: "B".into(),
+            minus: names(&case["minus"]),
+            weights: numbers(&case["weight"]),
+            knobs: Knobs::new(),
+            model_knobs: vec![Knobs::new(); models.len()],
+            uniforms: models.clone(),
+            models,
+        };
+        // Lists are one value a model, beside or inside `params`.
+        for (key, value) in case.as_object().into_iter().chain(case["params"].as_object()).flatten() {
+            match value {
+                Value::Array(list) if key == "weight" => stated.weights = numbers(&Value::Array(list.clone())),
+                Value::Array(list) if ["density", "gamma", "epsilon"].contains(&key.as_str()) => {
+                    for (knobs, value) in stated.model_knobs.iter_mut().zip(list) {
+                        knobs.insert(key.clone(), value.clone());
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (key, value) in case["params"].as_object().into_iter().flatten() {
+            if !value.is_array() {
+                stated.knobs.insert(key.clone(), value.clone());
+            }
+        }
+        stated.weights.resize(stated.models.len(), 1.0);
+        // mergekit without a base: our base is the first model.
+        if case["base"] == Value::Bool(false) {
+            stated.base = stated.models.remove(0);
+            let sum: f64 = stated.weights.iter().sum();
+            stated.weights.remove(0);
+            stated.weights.iter_mut().for_each(|w| *w /= sum);
+            stated.model_knobs.remove(0);
+        }
+        // Ours calls slerp's t the model's weight.
+        if case["method"] == "slerp" {
+            let t = stated.knobs.shift_remove("t").and_then(|t| t.as_f64()).expect("t");
+            stated.weights = vec![t];
+        }
+        stated
+    }
+}
+
+/// Runs every case of `file` that `wanted` takes by method and name.
+fn check(file: &str, wanted: impl Fn(&str, &str) -> bool) {
     let data = golden(file);
     let mut count = 0;
     for case in data.info["cases"].as_array().expect("cases") {
         let (name, method_name) = (case["name"].as_str().expect("a name"), case["method"].as_str().expect("a method"));
-        if !wanted(method_name) {
+        if !wanted(method_name, name) {
             continue;
         }
-        let models: Vec<&str> =
-            case["models"].as_array().expect("models").iter().map(|m| m.as_str().expect("a name")).collect();
-        let weights = numbers(&case["weight"]);
-        let knobs: Knobs = case["params"]
-            .as_object()
-            .map(|p| p.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
-            .unwrap_or_default();
-        let density = numbers(&case["density"]);
-        let model_knobs: Vec<Knobs> = (0..models.len())
-            .map(|i| density.get(i).map(|d| ("density".to_string(), (*d).into())).into_iter().collect())
-            .collect();
+        let stated = Stated::read(case);
         for tensor in data.info["tensors"].as_array().expect("tensors").iter().map(|t| t.as_str().expect("a name")) {
             let Some((shape, expected)) = data.tensors.get(&format!("{name}.{tensor}")) else { continue };
-            let input = |model: &str| data.tensors[&format!("in.{model}.{tensor}")].1.as_slice();
-            let base = input("B");
-            let minus = match case["minus"].as_array() {
-                Some(list) => list.iter().map(|m| input(m.as_str().expect("a name"))).collect(),
-                None => vec![base; models.len()],
-            };
+            let input = |model: &String| data.tensors[&format!("in.{model}.{tensor}")].1.as_slice();
+            let uniform = |model: &String| data.tensors.get(&format!("u.{model}.{tensor}")).map(|u| u.1.as_slice());
+            let base = input(&stated.base);
+            let mut minus: Vec<&[f32]> = stated.minus.iter().map(input).collect();
+            minus.resize(stated.models.len(), base);
             let settings = Settings {
                 name: tensor,
                 shape,
-                weights: weights.clone(),
-                knobs: &knobs,
-                model_knobs: model_knobs.iter().collect(),
+                weights: stated.weights.clone(),
+                knobs: &stated.knobs,
+                model_knobs: stated.model_knobs.iter().collect(),
                 seed: 0,
             };
             let case = Case {
                 method: method(method_name).expect("it exists"),
                 settings,
                 base,
-                models: models.iter().map(|m| input(m)).collect(),
+                models: stated.models.iter().map(input).collect(),
                 minus,
-                uniforms: Vec::new(),
+                uniforms: stated.uniforms.iter().filter_map(uniform).collect(),
             };
             let twin = difference(&case.on_host(), expected);
             assert!(twin <= BOUND, "{name} {tensor}: the twin differs by {twin:.1e}");
@@ -153,17 +204,42 @@ fn check(file: &str, wanted: impl Fn(&str) -> bool) {
 
 #[test]
 fn weighted_sum_is_mergekits_linear() {
-    check("merges.safetensors", |m| m == "weighted_sum");
+    check("merges.safetensors", |m, _| m == "weighted_sum");
 }
 
 #[test]
 fn add_difference_is_mergekits_task_arithmetic() {
-    check("merges.safetensors", |m| m == "add_difference");
+    check("merges.safetensors", |m, _| m == "add_difference");
 }
 
 #[test]
 fn ties_is_mergekits() {
-    check("merges.safetensors", |m| m == "ties");
+    check("merges.safetensors", |m, _| m == "ties");
+}
+
+#[test]
+fn slerp_is_mergekits() {
+    check("merges_more.safetensors", |m, _| m == "slerp");
+}
+
+#[test]
+fn nuslerp_is_mergekits() {
+    check("merges_more.safetensors", |_, name| name == "nuslerp_0" || name == "nuslerp_base_0");
+}
+
+#[test]
+fn multislerp_is_mergekits() {
+    check("merges_more.safetensors", |_, name| name == "multislerp_base");
+}
+
+#[test]
+fn karcher_is_mergekits() {
+    check("merges_more.safetensors", |m, _| m == "karcher");
+}
+
+#[test]
+fn model_stock_is_mergekits() {
+    check("merges_more.safetensors", |m, name| m == "model_stock" && name != "model_stock_rows");
 }
 
 /// Inputs as f16 and bf16 pairs give what their values as f32 give; results are rounded as the host rounds.
