@@ -174,7 +174,8 @@ fn a_linear_lora_fits_a_1x1_convolution_and_the_other_way_round() {
 fn other_kinds_are_named_and_refused() {
     let p = "lora_unet_mid_block_attentions_0_proj_in";
     let k = |ending: &str| format!("{p}.{ending}");
-    let cases: Vec<(&str, Vec<(String, Vec<usize>)>)> = vec![
+    type Stored = Vec<(String, Vec<usize>)>;
+    let cases: Vec<(&str, Stored)> = vec![
         (
             "loha",
             vec![

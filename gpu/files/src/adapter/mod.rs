@@ -40,6 +40,8 @@ pub struct Slot {
 /// How a module changes its weight.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+// A file has a few hundred of these: boxing the factors would save nothing worth the indirection.
+#[allow(clippy::large_enum_variant)]
 pub enum Delta {
     /// `scale * up @ down`; with `mid` (Tucker) the sum over both ranks of `up[o,m] mid[m,n,..] down[n,i]`.
     LowRank {
