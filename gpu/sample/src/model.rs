@@ -197,7 +197,7 @@ impl ModelSampling {
         }
         let alphas_cumprod: Vec<f64> = cumprod(&betas).into_iter().map(f64::from).collect();
         let sigma = |i: usize, a: f64| {
-            let a = if config.zero_snr && i + 1 == n { ALMOST_NO_SIGNAL } else { a.max(ALMOST_NO_SIGNAL) } as f32;
+            let a = if a <= 0.0 || (config.zero_snr && i + 1 == n) { ALMOST_NO_SIGNAL } else { a } as f32;
             f64::from(((1.0 - a) / a).sqrt())
         };
         let sigmas: Vec<f64> = alphas_cumprod.iter().enumerate().map(|(i, &a)| sigma(i, a)).collect();

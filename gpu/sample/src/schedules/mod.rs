@@ -3,6 +3,8 @@
 use crate::grid::{Grid, GridRequest};
 use crate::{Info, KnobValues, Result};
 
+mod beta;
+mod exponential;
 mod karras;
 mod normal;
 
@@ -18,4 +20,4 @@ pub trait Schedule: Sync {
 }
 
 /// Every schedule, the plain one first. To add one, write its file and name it here.
-pub static ALL: &[&dyn Schedule] = &[&normal::Normal, &karras::Karras];
+pub static ALL: &[&dyn Schedule] = &[&normal::Normal, &karras::Karras, &exponential::Exponential, &beta::Beta];

@@ -35,27 +35,19 @@ impl Solver for Dpmpp2m {
             let shrink = next / sigma;
             // First order at the start, and at the end where that is at zero noise or the steps are few.
             let last = i + 1 == n && (next == 0.0 || n < 15);
+            // The result itself is left variance-preserving.
+            let scale = if i + 1 == n { 1.0 / next.hypot(1.0) } else { 1.0 };
             if i == grid.start || last {
-                b.combine(X, &[(X, shrink), (now, 1.0 - shrink)]);
+                b.combine(X, &[(X, scale * shrink), (now, scale * (1.0 - shrink))]);
             } else {
                 let h = -shrink.ln();
                 let r = (grid.sigmas[i - 1] / sigma).ln() / h;
                 let slope = (1.0 - shrink) / (2.0 * r);
-                b.combine(X, &[(X, shrink), (now, 1.0 - shrink + slope), (before, -slope)]);
+                b.combine(X, &[(X, scale * shrink), (now, scale * (1.0 - shrink + slope)), (before, -scale * slope)]);
             }
             b.end_step(next, now);
             std::mem::swap(&mut now, &mut before);
         }
-        finish_preserving(b, job)
+        Ok(b.finish(grid.init_scale_preserving(), grid))
     }
-}
-
-/// Ends a plan of a scheduler that works in variance-preserving coordinates: unit-variance start, result x / sqrt(1 + sigma^2).
-pub(super) fn finish_preserving(mut b: Builder, job: &Job<'_>) -> Result<Plan> {
-    let grid = job.grid;
-    let end = grid.sigmas[grid.steps()];
-    if end > 0.0 && grid.start < grid.steps() {
-        b.combine(X, &[(X, 1.0 / end.hypot(1.0))]);
-    }
-    Ok(b.finish(grid.init_scale_preserving(), grid))
 }

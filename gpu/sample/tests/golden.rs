@@ -1,0 +1,165 @@
+//! Every sampler against diffusers or k-diffusion's formulas (tests/golden/make_schedules.py).
+//!
+//! Tolerances. Sigmas: 5e-7 relative, since the reference rounds them to f32 (6e-8) after f32 tables and powers; with rescaled betas another
+//! 1.2e-7 (1 + 1 / sigma^2), two f32 digits of alpha bar, because torch's vectorised square root, through which they go, is not exact there.
+//! Timesteps: whole ones equal;
+//! fractional ones 2e-3, because near a table entry log sigma in f32 moves a timestep by about 1e-4 * T / 1000 and the network's answer changes by
+//! about 6e-3 of that. Final values: 1e-4 relative L2 is what is promised; the reference works in f32 and amplifies its rounding by the
+//! network's slope at every step, which stays below 2e-5 here.
+
+use std::path::PathBuf;
+
+use admix_sample::{BetaSchedule, KnobValues, ModelSampling, NoiseConfig, Op, PlanRequest, Prediction, Spacing, cpu};
+use serde_json::Value;
+
+const M: f64 = 0.9;
+const S: f64 = 0.4;
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/schedules")
+}
+
+fn read(name: &str) -> Value {
+    let path = folder().join(format!("{name}.json"));
+    let text = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_slice(&text).unwrap()
+}
+
+fn floats(v: &Value) -> Vec<f64> {
+    v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+}
+
+/// The network of the fixtures.
+fn net(x: &[f64], t: f64, prediction: Prediction) -> Vec<f64> {
+    let sigma = (-3.5 + 6.2 * t / 999.0).exp();
+    let root = sigma.hypot(1.0);
+    let one = |x: &f64| {
+        let z = x * root;
+        let wide = S * S + sigma * sigma;
+        let clean = (S * S * z + sigma * sigma * M * (M * z / wide).tanh()) / wide;
+        let eps = (z - clean) / sigma;
+        match prediction {
+            Prediction::Epsilon => eps,
+            Prediction::V => (eps - sigma * clean) / root,
+            Prediction::Sample => clean,
+        }
+    };
+    x.iter().map(one).collect()
+}
+
+struct Inputs {
+    noises: Vec<Vec<f64>>,
+    init: Vec<f64>,
+}
+
+impl Inputs {
+    fn read() -> Self {
+        let v = read("inputs");
+        Inputs { noises: v["noises"].as_array().unwrap().iter().map(floats).collect(), init: floats(&v["init"]) }
+    }
+
+    fn noise(&self, i: usize) -> Vec<f64> {
+        let mut v = self.noises[i % 4].clone();
+        v.rotate_left((i / 4 * 5) % 16);
+        v
+    }
+}
+
+fn model(case: &Value) -> ModelSampling {
+    let (start, end) = (0.00085, 0.012);
+    let prediction = Prediction::from_name(case["prediction"].as_str().unwrap()).unwrap();
+    ModelSampling::new(&NoiseConfig {
+        betas: match case["beta_schedule"].as_str() {
+            Some("linear") => BetaSchedule::Linear { start, end },
+            Some("squaredcos_cap_v2") => BetaSchedule::SquaredCos,
+            _ => BetaSchedule::ScaledLinear { start, end },
+        },
+        spacing: case["config_spacing"].as_str().map(|s| Spacing::from_name(s).unwrap()),
+        steps_offset: case["steps_offset"].as_u64().unwrap() as usize,
+        set_alpha_to_one: case["set_alpha_to_one"].as_bool().unwrap_or(true),
+        zero_snr: case["zero_snr"].as_bool().unwrap(),
+        final_sigma_min: case["final_sigmas_type"] == "sigma_min",
+        ..NoiseConfig::stable_diffusion(prediction)
+    })
+    .unwrap()
+}
+
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    let square = |v: f64| v * v;
+    let far: f64 = a.iter().zip(b).map(|(a, b)| square(a - b)).sum();
+    (far / b.iter().map(|b| square(*b)).sum::<f64>()).sqrt()
+}
+
+fn check(sampler: &str) -> f64 {
+    let inputs = Inputs::read();
+    let fixture = read(sampler);
+    let mut worst: f64 = 0.0;
+    for case in fixture["cases"].as_array().unwrap() {
+        let model = model(case);
+        let mut knobs = KnobValues::new();
+        for (name, value) in case["knobs"].as_object().into_iter().flatten() {
+            knobs.set(name, value.as_f64().unwrap());
+        }
+        let request = PlanRequest {
+            model: &model,
+            sampler,
+            schedule: case["schedule"].as_str().unwrap(),
+            steps: case["steps"].as_u64().unwrap() as usize,
+            strength: case["strength"].as_f64(),
+            knobs: &knobs,
+        };
+        let mut about = case.clone();
+        for long in ["sigmas", "timesteps", "latents"] {
+            about.as_object_mut().unwrap().remove(long);
+        }
+        let plan = admix_sample::plan(&request).unwrap_or_else(|e| panic!("{sampler} {about}: {e}"));
+        let told: Vec<(f64, f64)> = plan
+            .ops
+            .iter()
+            .filter_map(|op| match op {
+                Op::Denoise { sigma, timestep, .. } => Some((*sigma, *timestep)),
+                _ => None,
+            })
+            .collect();
+        // Schedulers that list a timestep twice or list sigmas between steps are compared by their results alone.
+        if case.get("sigmas").is_some_and(|s| s.as_array().unwrap().len() == request.steps + 1) {
+            let start = request.steps - told.len();
+            for (i, (sigma, _)) in told.iter().enumerate() {
+                let expected = case["sigmas"][start + i].as_f64().unwrap();
+                // Karras's levels all depend on the smallest one.
+                let from = if request.schedule == "normal" { expected } else { told.last().unwrap().0 };
+                let digits = if model.config().zero_snr { 1.2e-7 * (1.0 + 1.0 / (from * from)) } else { 0.0 };
+                assert!(
+                    (sigma / expected - 1.0).abs() < 5e-7 + digits,
+                    "{sampler} {about}: sigma {i} is {sigma}, not {expected}"
+                );
+            }
+        }
+        let timesteps = floats(&case["timesteps"]);
+        assert_eq!(told.len(), timesteps.len(), "{sampler} {about}: {told:?} for {timesteps:?}");
+        for ((_, t), expected) in told.iter().zip(&timesteps) {
+            assert!((t - expected).abs() < 2e-3, "{sampler} {about}: timestep {t}, not {expected}");
+            if expected.fract() == 0.0 && t.fract() == 0.0 {
+                assert_eq!(t, expected, "{sampler} {about}");
+            }
+        }
+        let prediction = model.prediction();
+        let found = cpu::run(&plan, &inputs.init, |i| inputs.noise(i), |x, t| net(x, t, prediction));
+        let expected = floats(&case["latents"]);
+        let far = distance(&found, &expected);
+        worst = worst.max(far);
+        assert!(far < 1e-4, "{sampler} {about}: relative L2 {far:.2e}\n{found:?}\n{expected:?}");
+    }
+    worst
+}
+
+/// Every registered sampler has its file.
+#[test]
+fn all_samplers() {
+    let mut figures = Vec::new();
+    for info in admix_sample::registry::samplers() {
+        let worst = check(info.name);
+        figures.push(format!("{}: {worst:.1e}", info.name));
+    }
+    println!("largest relative L2 of final latents: {}", figures.join(", "));
+}
