@@ -4,6 +4,7 @@
 //! weights and the exported ones come from the same passes and are the same bits.
 
 mod adapters;
+pub mod bench;
 pub mod blocks;
 mod error;
 #[cfg(not(target_arch = "wasm32"))]

