@@ -1,9 +1,15 @@
 //! The engine: opens files, mixes weights, runs the networks and gives back pictures. What `app` talks to, natively and in the browser.
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod bench;
 mod control;
 mod decode;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod demo;
 mod denoise;
 mod error;
+mod infotext;
+pub mod inspect;
 mod networks;
 pub mod picture;
 pub mod render;
@@ -12,6 +18,7 @@ pub mod settings;
 
 pub use control::{Cancel, Control, Progress};
 pub use error::EngineError;
+pub use infotext::short_name;
 pub use picture::Picture;
 pub use render::{Given, ModelFacts, Rendered, Seconds};
 pub use session::Session;

@@ -1,0 +1,118 @@
+//! `admix inspect`: what a file is, and how well an adapter fits a model.
+
+use admix_engine::files::{Bundle, builtin};
+use admix_engine::inspect;
+use serde_json::Value;
+
+use super::fault::Fault;
+use super::output;
+
+/// Arguments of `admix inspect`.
+#[derive(clap::Args)]
+pub struct InspectArgs {
+    /// A checkpoint, an adapter, a picture, a recipe, or builtin:NAME
+    #[arg(value_name = "FILE")]
+    file: String,
+    /// The model to hold an adapter against: a path or builtin:NAME
+    #[arg(long, value_name = "REF")]
+    against: Option<String>,
+}
+
+/// Most keys of one kind that the readable form lists.
+const MOST: usize = 12;
+
+/// Inspects and reports.
+pub fn run(args: &InspectArgs, json: bool) -> Result<(), Fault> {
+    let bundle = Bundle::open(builtin::resolve_any(&args.file)?)?;
+    let against = match &args.against {
+        Some(reference) => Some(Bundle::open(builtin::resolve_model(reference)?)?),
+        None => None,
+    };
+    let about = pollster::block_on(inspect::describe(bundle, against))?;
+    if json {
+        output::print_json(&about);
+    } else {
+        output::print(readable(&about).trim_end());
+    }
+    Ok(())
+}
+
+/// The object as lines: plain facts first, then metadata, then the fit.
+fn readable(about: &Value) -> String {
+    let mut out = String::new();
+    let Some(fields) = about.as_object() else { return about.to_string() };
+    for (name, value) in fields {
+        match value {
+            Value::Null => {}
+            Value::Object(_) => {}
+            Value::String(text) if text.contains('\n') => out.push_str(&format!("{name}:\n{}\n", indent(text))),
+            Value::Array(list) => out.push_str(&list_line(name, list)),
+            other => out.push_str(&format!("{name:<12} {}\n", plain(other))),
+        }
+    }
+    if let Some(metadata) = fields.get("metadata").and_then(Value::as_object).filter(|m| !m.is_empty()) {
+        out.push_str("metadata:\n");
+        for (key, value) in metadata {
+            out.push_str(&format!("  {key} = {}\n", short(&plain(value))));
+        }
+    }
+    if let Some(recipe) = fields.get("recipe").filter(|r| !r.is_null()) {
+        out.push_str(&format!("recipe:\n{}\n", indent(&format!("{recipe:#}"))));
+    }
+    if let Some(fit) = fields.get("fit") {
+        out.push_str(&fit_text(fit));
+    }
+    out
+}
+
+fn fit_text(fit: &Value) -> String {
+    let list = |key: &str| fit[key].as_array().cloned().unwrap_or_default();
+    let (unmatched, mismatched) = (list("unmatched"), list("mismatched"));
+    let mut out = format!(
+        "fit against {}: {} matched, {} unmatched, {} mismatched\n",
+        plain(&fit["against"]),
+        plain(&fit["matched"]),
+        unmatched.len(),
+        mismatched.len()
+    );
+    if let Some(cause) = fit["cause"].as_str() {
+        out.push_str(&format!("  why: {cause}\n"));
+    }
+    let mut group = |title: &str, lines: Vec<String>| {
+        if lines.is_empty() {
+            return;
+        }
+        out.push_str(&format!("  {title}:\n"));
+        let more = lines.len().saturating_sub(MOST);
+        lines.iter().take(MOST).for_each(|l| out.push_str(&format!("    {l}\n")));
+        if more > 0 {
+            out.push_str(&format!("    and {more} more (--json lists all)\n"));
+        }
+    };
+    group("unmatched (names this model does not have)", unmatched.iter().map(plain).collect());
+    let differs = |m: &Value| format!("{}: expected {}, found {}", plain(&m["key"]), m["expected"], m["found"]);
+    group("mismatched (another shape)", mismatched.iter().map(differs).collect());
+    out
+}
+
+fn list_line(name: &str, list: &[Value]) -> String {
+    if list.is_empty() {
+        return String::new();
+    }
+    let some: Vec<String> = list.iter().take(MOST).map(plain).collect();
+    let more = if list.len() > MOST { format!(", and {} more", list.len() - MOST) } else { String::new() };
+    format!("{name:<12} {}{more}\n", some.join(", "))
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_string)
+}
+
+fn short(text: &str) -> String {
+    let line = output::one_line(text);
+    if line.chars().count() > 120 { format!("{}...", line.chars().take(117).collect::<String>()) } else { line }
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|l| format!("  {l}")).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,98 @@
+//! The command line, a file per command. What they share: [`fault`] (one line and an exit status), [`output`] (files and reports),
+//! [`progress`] (the bar), [`cancel`] (Ctrl-C), [`values`] (what flags accept), [`recipe`] (where recipes come from).
+
+mod bench;
+mod cancel;
+mod demo;
+mod fault;
+mod inspect;
+mod list;
+mod mix;
+mod output;
+mod progress;
+mod recipe;
+mod render;
+mod suggest;
+mod tensors;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use fault::Fault;
+
+/// Mix Stable Diffusion checkpoints and adapters, and render them.
+#[derive(Parser)]
+#[command(name = "admix", version, about, after_help = "Without a command the studio opens. `admix COMMAND --help` explains a command.")]
+struct Cli {
+    /// Print one JSON object on stdout and nothing else there
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a picture
+    Render(Box<render::RenderArgs>),
+    /// Write a recipe's model to a file or folder
+    Mix(mix::MixArgs),
+    /// Say what a file is; of an adapter also how well it fits
+    Inspect(inspect::InspectArgs),
+    /// Choose adapters that suit a prompt
+    Suggest(suggest::SuggestArgs),
+    /// Measure this machine, each figure beside the device's own limit
+    Bench(bench::BenchArgs),
+    /// List what there is to choose from
+    List(list::ListArgs),
+    /// Render a contact sheet of the built-in model, adapters and merges
+    Demo(demo::DemoArgs),
+}
+
+/// Runs the program: parses the arguments, does the command, turns its outcome into an exit status (0 done, 2 the input is at fault, 1 the rest).
+pub fn main() -> ExitCode {
+    fault::one_line_panics();
+    // Quiet unless asked: what matters is said by the commands themselves.
+    let _ = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("off")).try_init();
+    // A panic anywhere below has been printed as one line by then; unwinding removed unfinished files.
+    let outcome = std::panic::catch_unwind(|| match Cli::try_parse() {
+        Ok(cli) => run(cli),
+        Err(e) => fault::usage(&e),
+    });
+    match outcome {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(fault)) => {
+            eprintln!("admix: {}", fault.text());
+            ExitCode::from(fault.status())
+        }
+        Err(_) => ExitCode::from(1),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Fault> {
+    let json = cli.json;
+    match cli.command {
+        Some(Command::Render(args)) => render::run(&args, json),
+        Some(Command::Mix(args)) => mix::run(&args, json),
+        Some(Command::Inspect(args)) => inspect::run(&args, json),
+        Some(Command::Suggest(args)) => suggest::run(&args),
+        Some(Command::Bench(args)) => bench::run(&args, json),
+        Some(Command::List(args)) => list::run(&args, json),
+        Some(Command::Demo(args)) => demo::run(&args, json),
+        None if json => Err(Fault::input("--json needs a command; `admix --help` lists them")),
+        None => open_studio(),
+    }
+}
+
+#[cfg(feature = "studio")]
+fn open_studio() -> Result<(), Fault> {
+    crate::studio::open().map_err(|e| Fault::other(output::one_line(&format!("{e:#}"))))
+}
+
+#[cfg(not(feature = "studio"))]
+fn open_studio() -> Result<(), Fault> {
+    let text = "this build has the command line only; build the studio with `cargo build --release -p admix`, or see `admix --help`";
+    Err(Fault::other(text))
+}

@@ -1,0 +1,86 @@
+//! Where recipes come from: a JSON file, a picture or a checkpoint that carries one.
+
+use std::io::Read;
+use std::path::Path;
+
+use admix_engine::Session;
+use admix_engine::files::checkpoint::Checkpoint;
+use admix_engine::files::safetensors::Index;
+use admix_engine::files::{FileSource, adapter::Adapter, builtin, ready};
+use admix_engine::mix::recipe::Recipe;
+use admix_engine::picture::png_texts;
+use admix_engine::tensor::DeviceOptions;
+
+use super::fault::Fault;
+
+/// Longest recipe or picture that is read whole.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// Reads a whole file of reasonable length.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, Fault> {
+    let shown = path.display();
+    let missing = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => Fault::input(format!("{shown} does not exist; check the path")),
+        _ if path.is_dir() => Fault::input(format!("{shown} is a folder where a file was expected")),
+        _ => Fault::other(format!("cannot read {shown}: {e}")),
+    };
+    let file = std::fs::File::open(path).map_err(missing)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(missing)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(Fault::input(format!("{shown} is larger than {} MB; this is no recipe or picture", MAX_BYTES >> 20)));
+    }
+    Ok(bytes)
+}
+
+/// The recipe in a JSON file, in a picture that Admix made, or in a checkpoint that it wrote. References to files that are not found from the
+/// current folder but beside the recipe mean those.
+pub fn load(path: &Path) -> Result<Recipe, Fault> {
+    let shown = path.display().to_string();
+    let named = |text: String| Fault::input(format!("{shown}: {text}"));
+    let text = if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) {
+        let index = ready(Index::read(&FileSource::open(path)?, &shown))?;
+        index.metadata.get("admix_recipe").cloned().ok_or_else(|| named("this file carries no recipe".into()))?
+    } else {
+        let bytes = read_file(path)?;
+        if bytes.starts_with(b"\x89PNG") {
+            let texts = png_texts(&bytes).map_err(|e| named(e.to_string()))?;
+            let found = texts.into_iter().find(|(keyword, _)| keyword == "admix");
+            found.ok_or_else(|| named("this picture carries no recipe of Admix".into()))?.1
+        } else {
+            String::from_utf8(bytes).map_err(|_| named("a recipe is a JSON text, but this is not UTF-8".into()))?
+        }
+    };
+    let mut recipe = Recipe::from_json(&text).map_err(|e| named(e.to_string()))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    for reference in recipe.references_mut() {
+        let name = &reference.reference;
+        let beside = folder.join(name);
+        if !builtin::is_builtin(name) && !Path::new(name).exists() && beside.exists() {
+            reference.reference = beside.display().to_string();
+        }
+    }
+    Ok(recipe)
+}
+
+/// Opens every file that a recipe names, before a device is looked for: what is wrong with them shows at once. With `to_render` the base must be
+/// able to make pictures.
+pub fn check_files(recipe: &Recipe, to_render: bool) -> Result<(), Fault> {
+    for (i, reference) in recipe.checkpoint_refs().into_iter().enumerate() {
+        let checkpoint = Checkpoint::open(builtin::resolve_model(reference)?)?;
+        if i == 0 && to_render {
+            checkpoint.check_renderable()?;
+        }
+    }
+    for used in &recipe.adapters {
+        Adapter::open(builtin::resolve_adapter(&used.source.reference)?)?.check_supported()?;
+    }
+    Ok(())
+}
+
+/// A session on the best device.
+pub fn open_session(allow_changed: bool) -> Result<Session, Fault> {
+    let mut session = pollster::block_on(Session::open(&DeviceOptions::default()))?;
+    session.allow_changed = allow_changed;
+    Ok(session)
+}

@@ -1,0 +1,98 @@
+//! What a finished picture says of itself: A1111's infotext in the keyword `parameters`, the recipe in `admix`.
+
+use std::path::Path;
+
+use admix_mix::recipe::Recipe;
+use admix_sample::registry;
+use admix_sample::rng::Kind;
+
+use crate::picture::Infotext;
+use crate::{EngineError, Rendered};
+
+/// File name without folders and without `.safetensors`; `builtin:NAME` gives NAME.
+pub fn short_name(reference: &str) -> String {
+    let name = reference.strip_prefix("builtin:").unwrap_or(reference);
+    let file = Path::new(name).file_name().map_or_else(|| name.to_string(), |n| n.to_string_lossy().into_owned());
+    file.strip_suffix(".safetensors").map(str::to_string).unwrap_or(file)
+}
+
+/// The first ten digits of a sha256, by which model sites know a file.
+fn short_hash(sha256: &str) -> String {
+    sha256.chars().take(10).collect()
+}
+
+impl Rendered {
+    /// Picture `index` was drawn from this seed (with ComfyUI's generator all pictures of a batch share one).
+    pub fn seed_of(&self, index: usize) -> u64 {
+        match self.settings.rng {
+            Kind::Comfy => self.settings.seed,
+            Kind::Cpu | Kind::Nv => self.settings.seed.wrapping_add(index as u64),
+        }
+    }
+
+    /// The recipe that makes picture `index` alone again (with ComfyUI's generator: its whole batch).
+    pub fn recipe_of(&self, index: usize) -> Recipe {
+        let mut recipe = self.recipe.clone();
+        if self.settings.rng != Kind::Comfy {
+            recipe.sample.seed = Some(self.seed_of(index));
+            recipe.sample.batch = None;
+        }
+        recipe
+    }
+
+    /// A1111's infotext of picture `index`: sampler and schedule under the names people know, adapters as `<lora:NAME:WEIGHT>` behind the prompt.
+    pub fn infotext(&self, index: usize) -> String {
+        let s = &self.settings;
+        let open = if s.sampling.config().karras { "karras" } else { "normal" };
+        let (sampler, schedule) = match registry::resolve(&s.sampler, &s.schedule, open) {
+            Ok((solver, schedule)) => (solver.info().label.to_string(), schedule.info().label.to_string()),
+            Err(_) => (s.sampler.clone(), s.schedule.clone()),
+        };
+        let rng = match s.rng {
+            Kind::Nv => "NV",
+            // One picture of ComfyUI's batch is what torch's generator gives; a batch is not.
+            Kind::Comfy if s.batch > 1 => "Comfy",
+            Kind::Cpu | Kind::Comfy => "CPU",
+        };
+        let mut fields = vec![
+            ("Steps", s.steps.to_string()),
+            ("Sampler", sampler),
+            ("Schedule type", schedule),
+            ("CFG scale", s.cfg.to_string()),
+            ("Seed", self.seed_of(index).to_string()),
+            ("Size", format!("{}x{}", s.width, s.height)),
+            ("Model hash", short_hash(&self.model.sha256)),
+            ("Model", short_name(&self.recipe.base.reference)),
+        ];
+        if s.cfg_rescale > 0.0 {
+            fields.push(("CFG Rescale phi", s.cfg_rescale.to_string()));
+        }
+        if let Some(strength) = self.recipe.sample.strength {
+            fields.push(("Denoising strength", strength.to_string()));
+        }
+        if s.clip_skip != 1 {
+            fields.push(("Clip skip", s.clip_skip.to_string()));
+        }
+        fields.push(("RNG", rng.into()));
+        let hashes: Vec<String> =
+            self.adapters.iter().map(|a| format!("{}: {}", short_name(&a.name), short_hash(&a.sha256))).collect();
+        if !hashes.is_empty() {
+            fields.push(("Lora hashes", hashes.join(", ")));
+        }
+        fields.push(("Version", format!("Admix {}", env!("CARGO_PKG_VERSION"))));
+        let mut prompt = s.prompt.clone();
+        for adapter in &self.adapters {
+            let space = if prompt.is_empty() { "" } else { " " };
+            prompt.push_str(&format!("{space}<lora:{}:{}>", short_name(&adapter.name), adapter.weight));
+        }
+        Infotext { prompt: &prompt, negative: &s.negative, fields }.render()
+    }
+
+    /// Picture `index` as a PNG that carries both texts.
+    pub fn png(&self, index: usize) -> Result<Vec<u8>, EngineError> {
+        let picture =
+            self.pictures.get(index).ok_or_else(|| EngineError::Input(format!("there is no picture {index}")))?;
+        let recipe = self.recipe_of(index).to_json(false);
+        picture.to_png(&[("parameters", &self.infotext(index)), ("admix", &recipe)])
+    }
+}
