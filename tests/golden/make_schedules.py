@@ -7,10 +7,12 @@ The network is `net` below, the same formula in gpu/sample/tests: the best guess
 by the timestep. It is nonlinear in the latent and depends on the timestep, so a wrong timestep, sigma or coefficient moves the result.
 """
 
+import importlib.util
 import json
 import math
 import pathlib
 import sys
+import types
 
 import numpy as np
 import torch
@@ -83,7 +85,7 @@ def digits(values):
     return [float(f"{v:.8g}") for v in values]
 
 
-def case(cls, about, config, steps, strength=None, step_args=None, **more):
+def case(cls, about, config, steps, strength=None, step_args=None):
     """One case; `about` are the settings as Admix names them."""
     prediction = config.get("prediction_type", "epsilon")
     full = SD | {"steps_offset": 1} | config
@@ -99,7 +101,7 @@ def case(cls, about, config, steps, strength=None, step_args=None, **more):
         | ({"set_alpha_to_one": full["set_alpha_to_one"]} if "set_alpha_to_one" in full else {})
         | {k: full[k] for k in ("beta_schedule", "final_sigmas_type") if k in config}
         | about
-        | ({"sigmas": digits(sigmas.tolist())} if sigmas is not None and more.get("sigmas", True) else {})
+        | ({"sigmas": digits(sigmas.tolist())} if sigmas is not None and len(sigmas) == steps + 1 and (steps < 50 or not strength) else {})
         | {"timesteps": digits(timesteps), "latents": digits(latents)}
     )
 
@@ -118,7 +120,7 @@ def first_three(cls, schedules, zero=True, **extra):
     out = []
     for about, config in schedules:
         for spacing in SPACINGS:
-            for steps in STEPS:
+            for steps in STEPS if spacing is None else STEPS[:2]:
                 out.append(case(cls, about, config | spaced(spacing) | extra, steps))
             out.append(case(cls, about, config | spaced(spacing) | V | extra, 20))
             if zero:
@@ -158,6 +160,153 @@ def dpmpp_2m():
     ]
 
 
+def k_diffusion():
+    """k-diffusion's samplers, without the rest of the package (which wants CLIP and torchvision)."""
+    root = pathlib.Path(importlib.util.find_spec("k_diffusion").origin).parent
+    package = types.ModuleType("k_diffusion_part")
+    package.__path__ = [str(root)]
+    sys.modules |= {"k_diffusion_part": package, "k_diffusion_part.utils": types.ModuleType("utils")}
+    package.utils = sys.modules["k_diffusion_part.utils"]
+    package.utils.append_dims = lambda x, n: x[(...,) + (None,) * (n - x.ndim)]
+    spec = importlib.util.spec_from_file_location("k_diffusion_part.sampling", root / "sampling.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Brownian:
+    """Noise between two sigmas as k-diffusion asks for it: increments of one motion, made of draws 1, 2, ...; a step that begins where the one
+    before began goes on where that one ended."""
+
+    def __init__(self):
+        self.draws, self.start, self.parts = Draws(), None, []
+
+    def __call__(self, sigma, sigma_next):
+        a, b = float(sigma), float(sigma_next)
+        if self.start is None or abs(self.start - a) > 1e-6 * a:
+            self.start, self.parts = a, []
+        reached = self.parts[-1][0] if self.parts else a
+        self.parts.append((b, self.draws() * math.sqrt(reached - b)))
+        return sum(v for _, v in self.parts) / math.sqrt(a - b)
+
+
+def k_case(name, schedule, steps, prediction="epsilon", spacing=None, step_args=None, about=None, noisy=True):
+    """One case by k-diffusion, at the sigmas and timesteps of diffusers' Euler."""
+    config = SD | {"steps_offset": 1, "prediction_type": prediction, "use_karras_sigmas": schedule == "karras"} | spaced(spacing)
+    grid = diffusers.EulerDiscreteScheduler(**config)
+    grid.set_timesteps(steps)
+    known = {float(s): float(t) for s, t in zip(grid.sigmas, grid.timesteps)}
+    logs = np.log((((1 - grid.alphas_cumprod) / grid.alphas_cumprod) ** 0.5).numpy())
+    timesteps = []
+    evaluations = 2 if name in ("dpmpp_sde", "dpmpp_2s_ancestral") else 1
+
+    def model(x, sigma):
+        s = float(sigma.flatten()[0])
+        # The second evaluation of a step lies between two levels, even where it happens to meet one.
+        t = known[s] if len(timesteps) % evaluations == 0 else float(grid._sigma_to_t(np.array(s), logs))
+        timesteps.append(t)
+        root = math.hypot(s, 1)
+        y = net(x / root, t, prediction)
+        return {"epsilon": x - s * y, "v_prediction": x / root**2 - y * s / root, "sample": y}[prediction]
+
+    extra = {"noise_sampler": Brownian()} if noisy else {}
+    sampler = getattr(K, "sample_" + name)
+    # In f64: ancestral steps cancel, and in f32 the timesteps between two levels would be off by 1e-2.
+    x = sampler(model, (noise(0) * grid.init_noise_sigma).double(), grid.sigmas.double(), disable=True, **extra, **(step_args or {}))
+    return (
+        {"schedule": schedule, "steps": steps, "prediction": prediction, "zero_snr": False, "config_spacing": spacing, "steps_offset": 1}
+        | (about or {})
+        | {"timesteps": digits(timesteps), "latents": digits(x.flatten().tolist())}
+    )
+
+
+def k_cases(name, knobs=(), noisy=True):
+    out = [k_case(name, schedule, steps, noisy=noisy) for schedule in ("normal", "karras") for steps in STEPS]
+    out += [k_case(name, "karras", 20, "v_prediction", spacing, noisy=noisy) for spacing in ("leading", "trailing")]
+    for args in knobs:
+        out.append(k_case(name, "karras", 20, step_args=args, about={"knobs": args}, noisy=noisy))
+    return out
+
+
+def more(cls, schedules=(({}, {}), KARRAS), v=True, strength=True, steps=STEPS, **extra):
+    """The cases of a sampler after the first three."""
+    out = []
+    for about, config in schedules:
+        out += [case(cls, about, config | extra, n) for n in steps]
+        for spacing in ("leading", "trailing"):
+            out.append(case(cls, about, config | (V if v else {}) | spaced(spacing) | extra, steps[-1]))
+        if strength:
+            out.append(case(cls, about, config | extra, steps[-1], 0.6))
+    return out
+
+
+def euler_ancestral():
+    cls = diffusers.EulerAncestralDiscreteScheduler
+    return more(cls, [({}, {})]) + [case(cls, {}, ZERO | spaced("trailing"), 20)] + k_cases("euler_ancestral", [{"eta": 0.4, "s_noise": 0.9}])
+
+
+def heun():
+    return more(diffusers.HeunDiscreteScheduler)
+
+
+def dpm_2():
+    return more(diffusers.KDPM2DiscreteScheduler)
+
+
+def dpm_2_ancestral():
+    return more(diffusers.KDPM2AncestralDiscreteScheduler)
+
+
+def lms():
+    # Picture to picture is left out: diffusers then uses coefficients for more slopes than there are.
+    return more(diffusers.LMSDiscreteScheduler, strength=False)
+
+
+def dpmpp_2m_sde():
+    cls = diffusers.DPMSolverMultistepScheduler
+    out = more(cls, algorithm_type="sde-dpmsolver++") + [case(cls, {}, ZERO | spaced("trailing") | {"algorithm_type": "sde-dpmsolver++"}, 20)]
+    return out + [case(cls, {"knobs": {"solver_type": 1}}, {"algorithm_type": "sde-dpmsolver++", "solver_type": "heun"}, n) for n in (5, 20)]
+
+
+def dpmpp_sde():
+    return k_cases("dpmpp_sde", [{"eta": 0.5, "s_noise": 0.8}])
+
+
+def dpmpp_2s_ancestral():
+    return k_cases("dpmpp_2s_ancestral", [{"eta": 0.5, "s_noise": 0.8}])
+
+
+def dpmpp_3m_sde():
+    return k_cases("dpmpp_3m_sde", [{"eta": 0.5, "s_noise": 0.8}, {"eta": 0.0}])
+
+
+def ddpm():
+    return more(diffusers.DDPMScheduler, [({}, {"timestep_spacing": s}) for s in ("leading", "linspace", "trailing")]) + [
+        case(diffusers.DDPMScheduler, {}, ZERO | spaced("trailing"), 20)
+    ]
+
+
+def lcm():
+    return more(diffusers.LCMScheduler, [({}, {})], steps=(1, 2, 4, 8))
+
+
+def unipc():
+    cls = diffusers.UniPCMultistepScheduler
+    out = more(cls) + [case(cls, {}, ZERO | spaced("trailing"), 20)]
+    for order in (1, 2, 3):
+        for variant, name in enumerate(("bh2", "bh1")):
+            about = {"knobs": {"order": order, "variant": variant}}
+            # bh1 in diffusers is NaN at a last level of 0; Admix ends with the first-order limit there.
+            end = {"final_sigmas_type": "sigma_min"} if variant else {}
+            out += [case(cls, about, {"solver_order": order, "solver_type": name} | end, n) for n in (5, 20)]
+    return out
+
+
+def deis():
+    cls = diffusers.DEISMultistepScheduler
+    return more(cls) + [case(cls, {"knobs": {"order": o}}, {"solver_order": o}, n) for o in (1, 3) for n in (5, 20)]
+
+
 def torch_noise():
     draws = []
     for seed in (0, 1, 42, 2**32 + 5, 2**63 + 12345, 2**64 - 1):
@@ -177,12 +326,14 @@ def torch_noise():
     return {"draws": draws, "stream": stream, "batch": [digits(b) for b in batch], "comfy": [digits(b) for b in comfy]}
 
 
-SAMPLERS = {"euler": euler, "ddim": ddim, "dpmpp_2m": dpmpp_2m}
+K = k_diffusion()
+SAMPLERS = [euler, ddim, dpmpp_2m, euler_ancestral, heun, dpm_2, dpm_2_ancestral, lms, dpmpp_2m_sde, dpmpp_sde]
+SAMPLERS += [dpmpp_2s_ancestral, dpmpp_3m_sde, ddpm, lcm, unipc, deis]
 
 
 def write(name, value):
     path = OUT / f"{name}.json"
-    path.write_text(json.dumps(value, separators=(",", ":")) + "\n")
+    path.write_text(json.dumps(value, separators=(",", ":"), allow_nan=False) + "\n")
     print(path.name, path.stat().st_size)
 
 
@@ -190,8 +341,9 @@ def main():
     OUT.mkdir(exist_ok=True)
     write("noise", torch_noise())
     write("inputs", {"noises": [digits(n) for n in NOISES], "init": digits(INIT)})
-    for name, make in SAMPLERS.items():
-        write(name, {"sampler": name, "cases": make()})
+    for make in SAMPLERS:
+        if len(sys.argv) < 2 or make.__name__ in sys.argv[1:]:
+            write(make.__name__, {"sampler": make.__name__, "cases": make()})
 
 
 if __name__ == "__main__":

@@ -10,22 +10,37 @@ pub struct GridRules {
     pub spacing: Spacing,
     /// Lay out n + 1 points and leave the cleanest out (DPM-Solver's family).
     pub extra_point: bool,
-    /// Timesteps are whole numbers (DDIM, DPM-Solver).
+    /// Laid-out timesteps are whole numbers (DDIM, DPM-Solver).
     pub whole: bool,
+    /// Timesteps found for given sigmas are whole numbers (DPM-Solver, DPM2).
+    pub whole_from_sigmas: bool,
     /// Schedules defined between two sigmas use the whole training range instead of the first and last of the laid-out timesteps.
     pub full_range: bool,
+    /// The run ends at the smallest noise level instead of 0 (DEIS).
+    pub ends_at_min: bool,
+    /// The network was distilled on this many evenly spaced timesteps, and normal means every k-th of them (LCM).
+    pub distilled: Option<usize>,
 }
 
 impl GridRules {
     /// diffusers' Euler and its relatives: fractional timesteps, range from the timesteps themselves.
-    pub const EULER: GridRules =
-        GridRules { spacing: Spacing::Linspace, extra_point: false, whole: false, full_range: false };
+    pub const EULER: GridRules = GridRules {
+        spacing: Spacing::Linspace,
+        extra_point: false,
+        whole: false,
+        whole_from_sigmas: false,
+        full_range: false,
+        ends_at_min: false,
+        distilled: None,
+    };
     /// diffusers' DDIM and DDPM.
     pub const DDIM: GridRules =
-        GridRules { spacing: Spacing::Leading, extra_point: false, whole: true, full_range: false };
+        GridRules { spacing: Spacing::Leading, whole: true, whole_from_sigmas: true, ..GridRules::EULER };
     /// diffusers' multistep DPM-Solver, UniPC and DEIS.
     pub const DPM: GridRules =
-        GridRules { spacing: Spacing::Linspace, extra_point: true, whole: true, full_range: true };
+        GridRules { extra_point: true, whole: true, whole_from_sigmas: true, full_range: true, ..GridRules::EULER };
+    /// diffusers' DPM2 (KDPM2).
+    pub const DPM2: GridRules = GridRules { whole_from_sigmas: true, ..GridRules::EULER };
 }
 
 /// What a schedule is asked for.
@@ -50,6 +65,9 @@ impl GridRequest<'_> {
         let (n, total) = (self.steps, self.model.train_steps());
         let top = (total - 1) as f64;
         let extra = usize::from(self.rules.extra_point);
+        if let Some(all) = self.rules.distilled {
+            return distilled_timesteps(total, all, n);
+        }
         if n == 1 {
             return vec![top];
         }
@@ -89,7 +107,7 @@ impl GridRequest<'_> {
 
     /// A grid from n falling noise levels.
     pub fn from_sigmas(&self, sigmas: Vec<f64>) -> Grid {
-        let round = |t: f64| if self.rules.whole { t.round_ties_even() } else { t };
+        let round = |t: f64| if self.rules.whole_from_sigmas { t.round_ties_even() } else { t };
         let timesteps = sigmas.iter().map(|s| round(self.model.timestep_at(*s))).collect();
         self.grid(sigmas, timesteps, false)
     }
@@ -101,9 +119,22 @@ impl GridRequest<'_> {
     }
 
     fn grid(&self, mut sigmas: Vec<f64>, timesteps: Vec<f64>, from_timesteps: bool) -> Grid {
-        sigmas.push(if self.model.config().final_sigma_min { self.model.sigma_min() } else { 0.0 });
+        sigmas.push(match sigmas.last() {
+            // diffusers' DEIS repeats the last of given sigmas.
+            Some(last) if self.rules.ends_at_min && !from_timesteps => *last,
+            _ if self.rules.ends_at_min || self.model.config().final_sigma_min => self.model.sigma_min(),
+            _ => 0.0,
+        });
         Grid { sigmas, timesteps, from_timesteps, spacing: self.spacing, start: 0, from_latent: false }
     }
+}
+
+/// Every k-th of the `all` timesteps that a network was distilled on, noisiest first.
+fn distilled_timesteps(total: usize, all: usize, n: usize) -> Vec<f64> {
+    let all = all.min(total);
+    let stride = total / all;
+    let at = |i: usize| ((all - i * all / n) * stride) as f64 - 1.0;
+    (0..n).map(at).collect()
 }
 
 /// Noise levels and timesteps of one run.

@@ -91,3 +91,33 @@ pub fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
     }
     0.5 * (low + high)
 }
+
+/// The integral of a polynomial of degree 7 or less from `a` to `b`, exactly (Gauss-Legendre, 4 points).
+pub fn integrate(a: f64, b: f64, f: impl Fn(f64) -> f64) -> f64 {
+    const POINTS: [(f64, f64); 2] =
+        [(0.339_981_043_584_856_3, 0.652_145_154_862_546_1), (0.861_136_311_594_052_6, 0.347_854_845_137_453_85)];
+    let (mid, half) = (0.5 * (a + b), 0.5 * (b - a));
+    POINTS.iter().map(|(x, w)| w * half * (f(mid - half * x) + f(mid + half * x))).sum()
+}
+
+/// Solves the n by n system `rows` * x = `right` by elimination with pivoting; none if it is singular.
+pub fn solve(mut rows: Vec<Vec<f64>>, mut right: Vec<f64>) -> Option<Vec<f64>> {
+    let n = right.len();
+    for c in 0..n {
+        let pivot = (c..n).max_by(|i, j| rows[*i][c].abs().total_cmp(&rows[*j][c].abs()))?;
+        rows.swap(c, pivot);
+        right.swap(c, pivot);
+        if rows[c][c] == 0.0 {
+            return None;
+        }
+        for r in 0..n {
+            if r != c {
+                let f = rows[r][c] / rows[c][c];
+                let top = rows[c].clone();
+                rows[r].iter_mut().zip(top).for_each(|(v, t)| *v -= f * t);
+                right[r] -= f * right[c];
+            }
+        }
+    }
+    Some((0..n).map(|i| right[i] / rows[i][i]).collect())
+}

@@ -1,17 +1,15 @@
 //! Denoising diffusion implicit models.
 
+use super::shared::preserving::{alpha, alpha_bars, check_signal, init_scale, level};
 use super::{Job, Solver};
 use crate::grid::GridRules;
 use crate::plan::{Builder, Plan, X};
-use crate::{Info, Knob, Prediction, Result, SampleError};
+use crate::{Info, Knob, Result};
 
 /// Song et al. 2020, equations 12 and 16; diffusers' DDIMScheduler.
 pub struct Ddim;
 
 const ETA: Knob = Knob::number("eta", "Eta", 0.0, 1.0, 0.0, "0 is deterministic, 1 adds as much noise as DDPM");
-
-/// Stands for the infinite noise level of zero signal: what it leaves of the signal, one millionth, is below f32's reach in a sum of ones.
-const NO_SIGNAL: f64 = 1e6;
 
 impl Solver for Ddim {
     fn info(&self) -> Info {
@@ -33,35 +31,25 @@ impl Solver for Ddim {
         let eta = job.knobs.get(&ETA);
         let n = grid.steps();
         let stride = model.train_steps() / n;
-        let bar = model.alphas_cumprod();
-        // alpha bar at step i, and where the step goes to. diffusers goes to t - T / n whatever the next timestep is, so with linspace or
-        // trailing spacing the two can differ: the latent is then taken over unscaled in variance-preserving coordinates.
-        let from = |i: usize| {
-            if grid.from_timesteps { bar[grid.timesteps[i] as usize] } else { 1.0 / (1.0 + grid.sigmas[i].powi(2)) }
-        };
+        let table = model.alphas_cumprod();
+        let from = alpha_bars(model, grid);
+        check_signal("ddim", model, grid, &from)?;
+        // Where a step goes to: diffusers goes to t - T / n whatever the next timestep is, so with linspace or trailing spacing the two can
+        // differ; the latent is then taken over unscaled in variance-preserving coordinates.
         let to = |i: usize| {
             if !grid.from_timesteps {
                 return 1.0 / (1.0 + grid.sigmas[i + 1].powi(2));
             }
             match (grid.timesteps[i] as usize).checked_sub(stride) {
-                Some(t) => bar[t],
+                Some(t) => table[t],
                 None if model.config().set_alpha_to_one => 1.0,
-                None => bar[0],
+                None => table[0],
             }
         };
-        let level = |a: f64| if a > 0.0 { ((1.0 - a) / a).sqrt().min(NO_SIGNAL) } else { NO_SIGNAL };
-        let alpha = |a: f64| 1.0 / level(a).hypot(1.0);
-
-        if grid.start < n && from(grid.start) <= 0.0 && model.prediction() == Prediction::Epsilon {
-            return Err(SampleError::setting(
-                "ddim",
-                "this model's first level has no signal, where noise prediction says nothing; use spacing leading or another sampler",
-            ));
-        }
         let mut b = Builder::new(model.prediction());
         let [denoised, noise] = b.registers();
         for i in grid.start..n {
-            let (a, a_to) = (from(i), to(i));
+            let (a, a_to) = (from[i], to(i));
             let sigma = level(a);
             b.denoise(X, sigma, grid.timesteps[i], denoised);
             // Variance-preserving: sqrt(a_to) x0 + sqrt(1 - a_to - s^2) eps + s noise, with eps = (x - x0) / sigma.
@@ -69,17 +57,15 @@ impl Solver for Ddim {
             let s = eta * variance.max(0.0).sqrt();
             let direction = (1.0 - a_to - s * s).max(0.0).sqrt() / sigma;
             // To the coordinates of the next step; the result itself is left variance-preserving.
-            let scale = if i + 1 < n { 1.0 / alpha(from(i + 1)) } else { 1.0 };
+            let scale = if i + 1 < n { 1.0 / alpha(from[i + 1]) } else { 1.0 };
             let mut terms = vec![(X, scale * direction), (denoised, scale * (a_to.sqrt() - direction))];
             if s > 0.0 {
                 b.noise(noise);
                 terms.push((noise, scale * s));
             }
             b.combine(X, &terms);
-            b.end_step(if i + 1 < n { level(from(i + 1)) } else { level(a_to) }, denoised);
+            b.end_step(level(if i + 1 < n { from[i + 1] } else { a_to }), denoised);
         }
-        let first = if grid.start < n { level(from(grid.start)) } else { 0.0 };
-        let init_scale = if grid.from_latent || first == 0.0 { first } else { first.hypot(1.0) };
-        Ok(b.finish(init_scale, grid))
+        Ok(b.finish(init_scale(grid, &from), grid))
     }
 }

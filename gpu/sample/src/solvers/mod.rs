@@ -5,8 +5,22 @@ use crate::plan::Plan;
 use crate::{Info, KnobValues, ModelSampling, Result};
 
 mod ddim;
+mod ddpm;
+mod deis;
+mod dpm_2;
+mod dpm_2_ancestral;
 mod dpmpp_2m;
+mod dpmpp_2m_sde;
+mod dpmpp_2s_ancestral;
+mod dpmpp_3m_sde;
+mod dpmpp_sde;
 mod euler;
+mod euler_ancestral;
+mod heun;
+mod lcm;
+mod lms;
+mod shared;
+mod unipc;
 
 /// What a solver is asked to plan.
 #[derive(Clone, Copy, Debug)]
@@ -33,4 +47,21 @@ pub trait Solver: Sync {
 }
 
 /// Every solver. To add one, write its file and name it here.
-pub static ALL: &[&dyn Solver] = &[&euler::Euler, &ddim::Ddim, &dpmpp_2m::Dpmpp2m];
+pub static ALL: &[&dyn Solver] = &[
+    &euler::Euler,
+    &euler_ancestral::EulerAncestral,
+    &heun::Heun,
+    &dpm_2::Dpm2,
+    &dpm_2_ancestral::Dpm2Ancestral,
+    &lms::Lms,
+    &dpmpp_2m::Dpmpp2m,
+    &dpmpp_2m_sde::Dpmpp2mSde,
+    &dpmpp_3m_sde::Dpmpp3mSde,
+    &dpmpp_2s_ancestral::Dpmpp2sAncestral,
+    &dpmpp_sde::DpmppSde,
+    &unipc::UniPc,
+    &deis::Deis,
+    &ddim::Ddim,
+    &ddpm::Ddpm,
+    &lcm::Lcm,
+];
