@@ -36,6 +36,8 @@ fn take(x: Fours, e: vec4<u32>) {
 #end
 }
 
+fn idle() -> bool { return false; }
+
 fn finish(lane: u32) {
 #for i VECTORS
 #for j VECTORS

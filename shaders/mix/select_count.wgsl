@@ -7,27 +7,34 @@
 @group(0) @binding(3u + ORIGIN + MODELS) var<storage, read_write> bins: array<atomic<u32>>;
 
 fn count(s: u32, v: vec4<f32>, e: vec4<u32>) {
-  let bits = bitcast<vec4<u32>>(abs(v));
-  let threshold = state[s * 8u + 1u];
-  let upper = state[s * 8u + 3u];
-  let end = p.head.start + p.head.count;
+  let key = bitcast<vec4<u32>>(abs(v));
+  let live = e < vec4<u32>(p.head.start + p.head.count);
+  let row = s * 65536u;
+#if FIRST
 #for c 4
-  {
-    let key = bits[$c];
-    let number = e[$c];
-    if (number < end) {
-      if (PHASE == 0u) {
-        atomicAdd(&bins[s * 65536u + (key >> 15u)], 1u);
-      } else if (PHASE == 1u) {
-        if ((key >> 15u) == threshold) { atomicAdd(&bins[s * 65536u + (key & 0x7fffu)], 1u); }
-      } else if (PHASE == 2u) {
-        if (key == threshold) { atomicAdd(&bins[s * 65536u + (number >> 16u)], 1u); }
-      } else {
-        if (key == threshold && (number >> 16u) == upper) { atomicAdd(&bins[s * 65536u + (number & 0xffffu)], 1u); }
-      }
-    }
-  }
+  // Padding adds nothing: cheaper than a branch where branches are masks.
+  atomicAdd(&bins[row + (key[$c] >> 15u)], select(0u, 1u, live[$c]));
 #end
+#else
+  let threshold = vec4<u32>(state[s * 8u + 1u]);
+  var digit = key & vec4<u32>(0x7fffu);
+  var hit = (key >> vec4<u32>(15u)) == threshold;
+  if (PHASE == 2u) {
+    digit = e >> vec4<u32>(16u);
+    hit = key == threshold;
+  } else if (PHASE == 3u) {
+    digit = e & vec4<u32>(0xffffu);
+    hit = (key == threshold) & ((e >> vec4<u32>(16u)) == vec4<u32>(state[s * 8u + 3u]));
+  }
+  hit = hit & live;
+  // Hits are rare: a loop over them is skipped where there are none, a branch would not be.
+  var left = u32(hit.x) | (u32(hit.y) << 1u) | (u32(hit.z) << 2u) | (u32(hit.w) << 3u);
+  for (; left != 0u; left &= left - 1u) {
+    let c = firstTrailingBit(left);
+    let d = select(select(digit.x, digit.y, c == 1u), select(digit.z, digit.w, c == 3u), c > 1u);
+    atomicAdd(&bins[row + d], 1u);
+  }
+#endif
 }
 
 fn take(x: Fours, e: vec4<u32>) {
@@ -35,6 +42,14 @@ fn take(x: Fours, e: vec4<u32>) {
   // Settled selections (all, none, or no ties to resolve) count nothing.
   if (state[$s * 8u + 4u] == 0u) { count($su, selected(x, (TARGETS >> (4u * $su)) & 15u), e); }
 #end
+}
+
+fn idle() -> bool {
+  var settled = true;
+#for s SELECTS
+  settled = settled && state[$s * 8u + 4u] != 0u;
+#end
+  return settled;
 }
 
 fn finish(lane: u32) {}

@@ -158,6 +158,13 @@ pub struct Pass<'a> {
     pub model: Vec<[u32; 4]>,
 }
 
+/// How this device loads best. Software adapters pay by the load, whatever its width, and their unpacking keeps subnormals (tested).
+pub(crate) fn device_defines(gpu: &Gpu) -> [(&'static str, u32); 2] {
+    let software = gpu.tier == Tier::Cpu;
+    let wide = software && gpu.device.features().contains(wgpu::Features::SHADER_INT64);
+    [("WIDE", wide.into()), ("EXACT_UNPACK", software.into())]
+}
+
 /// Models that the uniform block has room for.
 pub const MAX_MODELS: usize = 8;
 
@@ -176,7 +183,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn defines(&self) -> Vec<(&'static str, u32)> {
+    fn defines(&self, gpu: &Gpu) -> Vec<(&'static str, u32)> {
         let mut kinds = self.base.kind.code() | self.origin.map_or(0, |o| o.kind.code() << 2);
         for (i, model) in self.models.iter().enumerate() {
             kinds |= model.kind.code() << (4 + 2 * i);
@@ -187,6 +194,7 @@ impl<'a> Pass<'a> {
             ("KINDS", kinds),
             ("EXTRA", self.extra.len() as u32),
         ];
+        all.extend(device_defines(gpu));
         all.extend(self.defines.iter().copied());
         all
     }
@@ -239,10 +247,10 @@ impl<'a> Pass<'a> {
         let gpu = rec.gpu().clone();
         self.check_bindings(&gpu)?;
         let (lanes, groups_per_lane) = match gpu.tier {
-            Tier::Cpu => (8, 2),
+            Tier::Cpu => (8, 4),
             Tier::Gpu => (64, 2),
         };
-        let mut defines = self.defines();
+        let mut defines = self.defines(&gpu);
         defines.extend([("OUT", out.kind as u32), ("WG", lanes), ("GROUPS", groups_per_lane)]);
         let span = self.span(&gpu, Some(out.kind));
         for start in (0..self.base.len).step_by(span) {
@@ -271,7 +279,7 @@ impl<'a> Pass<'a> {
         let gpu = rec.gpu().clone();
         self.check_bindings(&gpu)?;
         let lanes_per_group = if gpu.tier == Tier::Cpu { 8 } else { 64 };
-        let mut defines = self.defines();
+        let mut defines = self.defines(&gpu);
         defines.extend([("WG", lanes_per_group), ("LANES", lanes)]);
         let span = self.span(&gpu, None);
         for start in (0..self.base.len).step_by(span) {

@@ -98,6 +98,7 @@ pub fn add_low_rank(rec: &mut Recorder, base: &Flat, parts: &[(&LowRank, f64)], 
     let defines =
         [("MODELS", 0), ("ORIGIN", 0), ("KINDS", base.kind as u32 % 3), ("EXTRA", 2), ("OUT", out.kind as u32)];
     let mut defines = defines.to_vec();
+    defines.extend(crate::flat::device_defines(&gpu));
     defines.extend([("WG", lanes), ("ALIGNED", aligned.into())]);
     let mut params = vec![groups as u32, 0, row, base.len as u32];
     params.extend([rows as u32, width as u32, rank as u32, tiles as u32]);

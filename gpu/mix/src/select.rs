@@ -77,7 +77,12 @@ pub fn select(rec: &mut Recorder, values: &Pass<'_>, selections: &[Selection]) -
         let mut pass = Pass::new("mix/select_count", values.base, values.models);
         pass.origin = values.origin;
         pass.defines = values.defines.clone();
-        pass.defines.extend([("PHASE", phase), ("SELECTS", count), ("TARGETS", targets)]);
+        pass.defines.extend([
+            ("PHASE", phase),
+            ("FIRST", u32::from(phase == 0)),
+            ("SELECTS", count),
+            ("TARGETS", targets),
+        ]);
         pass.extra = &extra;
         pass.gather(rec, lanes, &[&bins])?;
         step(rec, 1, phase, 256 * count)?;

@@ -55,7 +55,7 @@ fn is_software(info: &wgpu::AdapterInfo) -> bool {
 
 /// The descriptor to request a device with: the adapter's own limits, no experimental features.
 pub fn device_descriptor(adapter: &wgpu::Adapter, default_limits: bool) -> wgpu::DeviceDescriptor<'static> {
-    let wanted = wgpu::Features::TIMESTAMP_QUERY;
+    let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_INT64;
     wgpu::DeviceDescriptor {
         label: Some("admix"),
         required_features: adapter.features() & wanted,

@@ -1,11 +1,17 @@
 //! The merge methods: one published algorithm a file, listed once here and nowhere else.
 
 mod add_difference;
+mod breadcrumbs;
+mod breadcrumbs_ties;
 mod consensus;
+mod dare_linear;
+mod dare_ties;
 mod karcher;
 mod model_stock;
 mod multislerp;
+mod nearswap;
 mod nuslerp;
+mod ram;
 mod slerp;
 mod spherical;
 mod ties;
@@ -31,6 +37,12 @@ pub(crate) static ALL: &[&dyn Method] = &[
     &karcher::Karcher,
     &model_stock::ModelStock,
     &ties::Ties,
+    &dare_linear::DareLinear,
+    &dare_ties::DareTies,
+    &breadcrumbs::Breadcrumbs,
+    &breadcrumbs_ties::BreadcrumbsTies,
+    &nearswap::NearSwap,
+    &ram::Ram,
 ];
 
 /// How many model tensors one pass may bind beside the base, the result and `others`.

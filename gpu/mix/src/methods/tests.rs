@@ -252,6 +252,26 @@ fn model_stock_is_mergekits() {
     check("merges_more.safetensors", |m, name| m == "model_stock" && name != "model_stock_rows");
 }
 
+#[test]
+fn dare_is_mergekits_with_the_same_masks() {
+    check("merges_more.safetensors", |m, _| m == "dare_linear" || m == "dare_ties");
+}
+
+#[test]
+fn breadcrumbs_are_mergekits() {
+    check("merges_more.safetensors", |m, _| m == "breadcrumbs" || m == "breadcrumbs_ties");
+}
+
+#[test]
+fn nearswap_is_mergekits() {
+    check("merges_more.safetensors", |m, _| m == "nearswap");
+}
+
+#[test]
+fn ram_is_mergekits() {
+    check("merges_more.safetensors", |m, _| m == "ram");
+}
+
 /// Inputs as f16 and bf16 pairs give what their values as f32 give; results are rounded as the host rounds.
 #[test]
 fn half_inputs_and_results_round_to_nearest_even() {
