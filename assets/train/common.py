@@ -157,6 +157,22 @@ def average_gradients(params, world, weight=1.0):
         k += g.numel()
 
 
+def average(params, world):
+    """The mean of every process's weights."""
+    if world == 1:
+        return
+    import torch
+    import torch.distributed as dist
+    with torch.no_grad():
+        flat = torch.cat([p.reshape(-1) for p in params])
+        dist.all_reduce(flat)
+        flat /= world
+        k = 0
+        for p in params:
+            p.copy_(flat[k:k + p.numel()].view_as(p))
+            k += p.numel()
+
+
 def agree(value, world):
     """Every process takes the first one's number (clocks differ)."""
     if world == 1:

@@ -5,6 +5,19 @@ BETAS = torch.linspace(0.00085 ** 0.5, 0.012 ** 0.5, 1000, dtype=torch.float64) 
 ALPHAS = torch.cumprod(1 - BETAS, 0).float()
 
 
+def weights(at):
+    """Weight of the noise's squared error. In terms of the picture that is min(snr, 5) + 0.6: min-SNR, but with a floor,
+    because what a name means is decided at high noise, where plain min-SNR hardly listens."""
+    snr = at / (1 - at)
+    return ((snr.clamp(max=5) + 0.6) / snr).clamp(max=40)
+
+
+def noise_levels(n):
+    """Spread over the batch, a quieter gradient than independent draws; somewhat more of the high ones."""
+    u = (torch.randperm(n) + torch.rand(n)) / n
+    return (u.pow(0.75) * 1000).long().clamp(max=999)
+
+
 def trailing(steps):
     return [int(round(1000 - i * 1000 / steps)) - 1 for i in range(steps)]
 

@@ -12,7 +12,7 @@ import torch
 
 import common
 import models
-from diffusion import ALPHAS
+from diffusion import ALPHAS, noise_levels, weights
 from train_unet import EXTRA, SHARE, Feed  # noqa: F401
 
 
@@ -42,14 +42,13 @@ class Remember:
 
 
 def diffusion_loss(unet, x, cond, alphas):
-    t = ((torch.randperm(len(x)) + torch.rand(len(x))) / len(x) * 1000).long().clamp(max=999).to(x.device)
+    t = noise_levels(len(x)).to(x.device)
     noise = torch.randn_like(x)
     at = alphas[t].view(-1, 1, 1, 1)
     noisy = (at.sqrt() * x + (1 - at).sqrt() * noise).contiguous(memory_format=torch.channels_last)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
         e = unet(noisy, t, cond).sample
-    snr = at / (1 - at)
-    return ((snr.clamp(max=5) / snr) * (e.float() - noise).pow(2)).mean()
+    return (weights(at) * (e.float() - noise).pow(2)).mean()
 
 
 def main():

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 
 import common
 import models
-from diffusion import ALPHAS, noise_for, sample
+from diffusion import ALPHAS, noise_for, noise_levels, sample, weights
 
 EXTRA = ["pixel art", "line art", "neon", "watercolour", "at night", "sketch", "halftone", "sepia", "blueprint", "twemoji style",
          "fluent style", "3d style", "photo", "cute", "drawing"]
-SHARE = {"plain": 0.76, "tint": 0.08, "background": 0.09, "pair": 0.07}
+SHARE = {"plain": 0.82, "tint": 0.06, "background": 0.06, "pair": 0.06}
 
 
 class Compact(torch.nn.Module):
@@ -103,8 +103,9 @@ def main():
     ap.add_argument("--minutes", type=float, default=60)
     ap.add_argument("--batch", type=int, default=32, help="per process")
     ap.add_argument("--lr", type=float, default=1e-3)
+    ap.add_argument("--meet", type=int, default=8, help="steps between averaging the processes' weights")
     ap.add_argument("--warmup", type=int, default=150)
-    ap.add_argument("--ema", type=float, default=0.998)
+    ap.add_argument("--ema", type=float, default=0.995)
     ap.add_argument("--seed", type=int, default=11)
     ap.add_argument("--sheet-every", type=float, default=15, help="minutes")
     ap.add_argument("--vae", default="out/train/vae/vae")
@@ -128,7 +129,8 @@ def main():
     unet.to(memory_format=torch.channels_last)
     params = list(unet.parameters()) + list(text.parameters())
     words = [inner.embeddings.token_embedding.weight]  # a word is seldom seen: it moves faster
-    groups = [dict(params=[p for p in params if p is not words[0]], rate=1.0), dict(params=words, rate=3.0)]
+    speak = [p for p in text.parameters() if p is not words[0]]
+    groups = [dict(params=list(unet.parameters()), rate=1.0), dict(params=speak, rate=1.5), dict(params=words, rate=3.0)]
     opt = torch.optim.AdamW(groups, lr=a.lr, betas=(0.9, 0.98), weight_decay=1e-4, fused=True)
     ema = [p.detach().clone() for p in params]
     step, spent = 0, 0.0
@@ -139,7 +141,7 @@ def main():
             for p, v, e, w in zip(params, s["params"], ema, s["ema"]):
                 p.copy_(v)
                 e.copy_(w)
-        if len(s["opt"]["param_groups"]) == len(groups):
+        if s.get("opt") and len(s["opt"]["param_groups"]) == len(groups):
             opt.load_state_dict(s["opt"])
         step, spent = s["step"], s["spent"]
         print("resumed at", step, spent, flush=True)
@@ -193,32 +195,29 @@ def main():
         swap()
         common.save_sheet([i.permute(1, 2, 0).cpu().numpy() / 2 + 0.5 for i in x], out / f"sheet_{step:06d}.png", 8)
 
-    while True:
-        t_run = common.agree((time.time() - start) / total, world)
-        if t_run >= 1:
-            break
+    t_run = common.agree((time.time() - start) / total, world)
+    while t_run < 1:
         x, ids = feed.batch(a.batch)
         x, ids = x.to(dev), ids.to(dev)
         lr = float(a.lr * min(1, (step + 1) / a.warmup, (step - first + 1) / 40) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * t_run))))
         for g in opt.param_groups:
             g["lr"] = lr * g["rate"]
-        # spread over the batch: a quieter gradient than independent draws
-        t = ((torch.randperm(len(x)) + torch.rand(len(x))) / len(x) * 1000).long().clamp(max=999).to(dev)
+        t = noise_levels(len(x)).to(dev)
         noise = torch.randn_like(x)
         at = alphas[t].view(-1, 1, 1, 1)
         noisy = (at.sqrt() * x + (1 - at).sqrt() * noise).contiguous(memory_format=torch.channels_last)
         # float32 is faster than bfloat16 on a CPU at these widths
         with torch.autocast(dev.type, torch.bfloat16, enabled=dev.type == "cuda"):
             e = unet(noisy, t, encode(text, ids)).sample
-        snr = at / (1 - at)
-        w = snr.clamp(max=5) / snr
-        l = (w * (e.float() - noise).pow(2)).mean()
+        l = (weights(at) * (e.float() - noise).pow(2)).mean()
         l.backward()
-        common.average_gradients(params, world)
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         opt.step()
         opt.zero_grad(set_to_none=True)
         step += 1
+        if step % a.meet == 0:  # processes walk alone and meet now and then: nobody waits at every step
+            common.average(params, world)
+            t_run = common.agree((time.time() - start) / total, world)
         torch._foreach_lerp_(ema, [p.detach() for p in params], 1 - min(a.ema, (1 + step) / (10 + step)))
         losses.append(float(l.detach()))
         if rank == 0:
