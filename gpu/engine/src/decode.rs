@@ -6,8 +6,8 @@ use admix_model::vae::Vae;
 use admix_tensor::Gpu;
 use admix_tensor::kernels::Picture as Size;
 
-use crate::control::{Control, Progress};
 use crate::EngineError;
+use crate::control::{Control, Progress};
 
 /// Latent cells decoded at once along an edge before tiling starts (768 pixels for a factor of 8).
 const WHOLE: usize = 96;
@@ -57,7 +57,14 @@ impl Grid {
 }
 
 /// Runs `work` over tiles of `input` and blends the results; sizes scale by `up / down`.
-async fn tiled<F>(input: &Grid, tile: usize, overlap: usize, scale: (usize, usize), out_c: usize, mut work: F) -> Result<Grid, EngineError>
+async fn tiled<F>(
+    input: &Grid,
+    tile: usize,
+    overlap: usize,
+    scale: (usize, usize),
+    out_c: usize,
+    mut work: F,
+) -> Result<Grid, EngineError>
 where
     F: AsyncFnMut(Vec<f32>, usize, usize) -> Result<Vec<f32>, EngineError>,
 {
@@ -118,8 +125,11 @@ pub async fn decode(gpu: &Arc<Gpu>, vae: &Vae, latents: &Grid, control: &mut Con
 pub async fn encode(gpu: &Arc<Gpu>, vae: &Vae, picture: &Grid, control: &mut Control) -> Result<Grid, EngineError> {
     let config = vae.config();
     let factor = vae.factor();
-    let (tile, overlap) =
-        if picture.h <= WHOLE * factor && picture.w <= WHOLE * factor { (WHOLE * factor, 0) } else { (TILE * factor, OVERLAP * factor) };
+    let (tile, overlap) = if picture.h <= WHOLE * factor && picture.w <= WHOLE * factor {
+        (WHOLE * factor, 0)
+    } else {
+        (TILE * factor, OVERLAP * factor)
+    };
     let size = Size { n: 1, h: tile.min(picture.h), w: tile.min(picture.w) };
     let pass = vae.record_encode(gpu, size)?;
     let latent = config.latent_channels;
@@ -146,7 +156,8 @@ mod tests {
         for (h, w) in [(64, 64), (65, 130), (100, 97), (200, 64)] {
             let data: Vec<f32> = (0..h * w).map(|i| (i % 251) as f32).collect();
             let input = Grid { h, w, c: 1, data: data.clone() };
-            let out = pollster::block_on(tiled(&input, 64, 16, (1, 1), 1, async |part, _, _| Ok(part))).expect("identity");
+            let out =
+                pollster::block_on(tiled(&input, 64, 16, (1, 1), 1, async |part, _, _| Ok(part))).expect("identity");
             // Blending the same value with itself gives it back up to rounding.
             assert!(out.data.iter().zip(&data).all(|(a, b)| (a - b).abs() <= 1e-4 * b.abs().max(1.0)), "{h}x{w}");
         }

@@ -17,8 +17,8 @@ use admix_model::vae::Vae;
 use admix_tensor::kernels::{Pack, Picture as Size, Source, Weight};
 use admix_tensor::{Gpu, Recorder};
 
-use crate::control::{Control, Progress};
 use crate::EngineError;
+use crate::control::{Control, Progress};
 
 /// Tensors packed between two submissions: enough to keep the device busy, few enough to keep the sources' memory small.
 const TENSORS_PER_SUBMISSION: usize = 24;
@@ -49,10 +49,9 @@ impl Networks {
         let halves: BTreeSet<String> =
             checkpoint.tensors.iter().filter(|(_, t)| t.info.dtype == DType::F16).map(|(n, _)| n.clone()).collect();
         let mut store = Store::new(gpu, move |name| halves.contains(name));
-        let config = checkpoint
-            .unet
-            .as_ref()
-            .ok_or_else(|| EngineError::Input(format!("{} holds no U-Net, so it cannot make pictures", checkpoint.name)))?;
+        let config = checkpoint.unet.as_ref().ok_or_else(|| {
+            EngineError::Input(format!("{} holds no U-Net, so it cannot make pictures", checkpoint.name))
+        })?;
         let unet = UNet::new(&mut store, config)?;
         let text = match &checkpoint.text_encoder {
             Some(config) => Some(TextEncoder::new(&mut store, config, "text_encoder")?),
@@ -89,7 +88,8 @@ impl Networks {
         for (name, slot) in store.slots() {
             let key = name.trim_start_matches("preview.");
             let info = index.tensors.get(key).filter(|i| slot.accepts(&i.shape));
-            let info = info.ok_or_else(|| EngineError::Input(format!("{file}: tensor {key} is missing or has the wrong shape")))?;
+            let info = info
+                .ok_or_else(|| EngineError::Input(format!("{file}: tensor {key} is missing or has the wrong shape")))?;
             let data = info.dtype.decode_f32(&source.read(info.range.clone()).await?);
             slot.fill(&mut rec, &Source::f32(&gpu, key, &data)?)?;
         }
@@ -180,7 +180,9 @@ impl Networks {
     pub fn latent_size(&self, n: usize, width: usize, height: usize) -> Result<Size, EngineError> {
         let factor = self.factor();
         if width == 0 || height == 0 || !width.is_multiple_of(factor) || !height.is_multiple_of(factor) {
-            return Err(EngineError::Input(format!("the size {width}x{height} does not work: both edges must be multiples of {factor}")));
+            return Err(EngineError::Input(format!(
+                "the size {width}x{height} does not work: both edges must be multiples of {factor}"
+            )));
         }
         Ok(Size { n, h: height / factor, w: width / factor })
     }

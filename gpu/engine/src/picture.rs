@@ -45,7 +45,8 @@ impl Picture {
         let reader = image::ImageReader::new(Cursor::new(bytes))
             .with_guessed_format()
             .map_err(|e| EngineError::Picture(format!("{what}: {e}")))?;
-        let decoded = reader.decode().map_err(|e| EngineError::Picture(format!("{what} is not a readable picture: {e}")))?;
+        let decoded =
+            reader.decode().map_err(|e| EngineError::Picture(format!("{what} is not a readable picture: {e}")))?;
         let rgba = decoded.to_rgba8();
         let (width, height) = (rgba.width() as usize, rgba.height() as usize);
         let on_white = |v: u8, a: u8| ((u32::from(v) * u32::from(a) + 255 * (255 - u32::from(a)) + 127) / 255) as u8;

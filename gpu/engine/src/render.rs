@@ -113,7 +113,12 @@ struct Context {
 
 impl Session {
     /// Renders the pictures of `recipe`. Steps run on the device one submission each; nothing is read back before the last.
-    pub async fn render(&mut self, recipe: &Recipe, given: &Given, control: &mut Control) -> Result<Rendered, EngineError> {
+    pub async fn render(
+        &mut self,
+        recipe: &Recipe,
+        given: &Given,
+        control: &mut Control,
+    ) -> Result<Rendered, EngineError> {
         let mut seconds = Seconds::default();
         let start = Instant::now();
         control.check()?;
@@ -123,7 +128,8 @@ impl Session {
         let mut networks = self.networks_for(&mixer).await?;
         seconds.load = start.elapsed().as_secs_f64();
 
-        let result = self.render_with(&gpu, &mut networks, &mixer, settings, &recipe.sample, given, control, &mut seconds).await;
+        let result =
+            self.render_with(&gpu, &mut networks, &mixer, settings, &recipe.sample, given, control, &mut seconds).await;
         // A failed or cancelled render keeps the networks: their slots say for themselves what they hold.
         self.keep_networks(mixer.base().sha256().await?, networks);
         result.map(|mut rendered| {
@@ -232,7 +238,11 @@ impl Session {
             shape,
             recipe: settings.complete(mixer, sample),
             settings,
-            model: ModelFacts { name: base.name.clone(), sha256: base.sha256().await?, family: base.family.id().into() },
+            model: ModelFacts {
+                name: base.name.clone(),
+                sha256: base.sha256().await?,
+                family: base.family.id().into(),
+            },
             adapters: mixer.reports().to_vec(),
             seconds: *seconds,
             dropped_tokens: context.dropped,
@@ -279,7 +289,9 @@ impl<'a> Noise<'a> {
         let given = match &given.noise {
             Some((data, found)) if *found == shape => Some(&data[..]),
             Some((_, found)) => {
-                return Err(EngineError::Input(format!("--noise holds {found:?}, but this picture needs {shape:?} ([n, c, h/8, w/8])")));
+                return Err(EngineError::Input(format!(
+                    "--noise holds {found:?}, but this picture needs {shape:?} ([n, c, h/8, w/8])"
+                )));
             }
             None => None,
         };
@@ -315,10 +327,14 @@ async fn encode_text(
     for (prompt, tensor, name) in wanted {
         if let Some((data, [count, tokens, dim])) = tensor {
             if *dim != width {
-                return Err(EngineError::Input(format!("--embeds: {name} has {dim} features, but this U-Net reads {width}")));
+                return Err(EngineError::Input(format!(
+                    "--embeds: {name} has {dim} features, but this U-Net reads {width}"
+                )));
             }
             if *count != 1 && *count != n {
-                return Err(EngineError::Input(format!("--embeds: {name} holds {count} sequences, but the batch has {n}")));
+                return Err(EngineError::Input(format!(
+                    "--embeds: {name} holds {count} sequences, but the batch has {n}"
+                )));
             }
             for i in 0..n {
                 let at = if *count == 1 { 0 } else { i } * tokens * dim;
@@ -371,7 +387,9 @@ async fn encode_init(
     control: &mut Control,
 ) -> Result<Vec<f32>, EngineError> {
     let vae = networks.vae.as_ref().filter(|v| v.has_encoder());
-    let vae = vae.ok_or_else(|| EngineError::Input("this checkpoint has no VAE encoder, so it cannot start from a picture".into()))?;
+    let vae = vae.ok_or_else(|| {
+        EngineError::Input("this checkpoint has no VAE encoder, so it cannot start from a picture".into())
+    })?;
     let fitted = picture.resized(settings.width, settings.height);
     let grid = Grid { h: fitted.height, w: fitted.width, c: 3, data: fitted.to_unit() };
     Ok(decode::encode(gpu, vae, &grid, control).await?.data)
@@ -385,7 +403,10 @@ async fn decode_batch(
     channels: usize,
     control: &mut Control,
 ) -> Result<Vec<Picture>, EngineError> {
-    let vae = networks.vae.as_ref().ok_or_else(|| EngineError::Input("this checkpoint has no VAE, so latents cannot become pictures".into()))?;
+    let vae = networks
+        .vae
+        .as_ref()
+        .ok_or_else(|| EngineError::Input("this checkpoint has no VAE, so latents cannot become pictures".into()))?;
     let mut out = Vec::new();
     for data in latents.chunks(size.h * size.w * channels) {
         let grid = Grid { h: size.h, w: size.w, c: channels, data: data.to_vec() };

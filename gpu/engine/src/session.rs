@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use admix_files::bundle::Bundle;
 use admix_files::adapter::Adapter;
+use admix_files::bundle::Bundle;
 use admix_files::checkpoint::{Checkpoint, OpenOptions};
-use admix_mix::recipe::Recipe;
 use admix_mix::Mixer;
+use admix_mix::recipe::Recipe;
 use admix_tensor::{DeviceOptions, Gpu};
 
-use crate::networks::Networks;
 use crate::EngineError;
+use crate::networks::Networks;
 
 /// A session: keeps the device, opened files and the last model's networks from one piece of work to the next.
 pub struct Session {

@@ -1,8 +1,8 @@
 //! Sampling settings with every default filled in: command line, recipe, model, program, in that order.
 
 use admix_files::config::SchedulerConfig;
-use admix_mix::recipe::{Recipe, Sample};
 use admix_mix::Mixer;
+use admix_mix::recipe::{Recipe, Sample};
 use admix_sample::rng::Kind;
 use admix_sample::{KnobValues, ModelSampling, NoiseConfig};
 use serde_json::Value;
@@ -116,7 +116,8 @@ impl Settings {
             rng,
             width: size(sample.width, noise.map_or(native[1], |n| n[3] * factor), "width")?,
             height: size(sample.height, noise.map_or(native[0], |n| n[2] * factor), "height")?,
-            batch: range("batch", sample.batch.map_or(noise.map_or(1.0, |n| n[0] as f64), f64::from), 1.0, 64.0)? as usize,
+            batch: range("batch", sample.batch.map_or(noise.map_or(1.0, |n| n[0] as f64), f64::from), 1.0, 64.0)?
+                as usize,
             clip_skip: range("clip_skip", f64::from(sample.clip_skip.unwrap_or(1)), 1.0, 12.0)? as usize,
             strength: range("strength", sample.strength.unwrap_or(0.75), 0.0, 1.0)?,
             unmerged: wants_unmerged(sample)?,
