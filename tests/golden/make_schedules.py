@@ -326,6 +326,38 @@ def torch_noise():
     return {"draws": draws, "stream": stream, "batch": [digits(b) for b in batch], "comfy": [digits(b) for b in comfy]}
 
 
+def levels():
+    """Schedules that are no diffusers option, from their definitions, on Stable Diffusion's table; the last 0 left out."""
+    grid = diffusers.EulerDiscreteScheduler(**SD)
+    table = (((1 - grid.alphas_cumprod) / grid.alphas_cumprod) ** 0.5).double().numpy()
+    total, low, high = len(table), table[0], table[-1]
+    between = lambda t: float(np.exp(np.interp(t, np.arange(total), np.log(table))))
+
+    def linear_quadratic(n, threshold=0.025):
+        line = n // 2
+        rest = n - line
+        off = line - threshold * n
+        square = off / (line * rest**2)
+        slope = threshold / line - 2 * off / rest**2
+        done = [i * threshold / line for i in range(line)]
+        done += [square * i * i + slope * i + square * line * line for i in range(line, n)]
+        return [high * (1 - d) for d in done]
+
+    made = {
+        "polyexponential": lambda n: K.get_sigmas_polyexponential(n, low, high, rho=1.0)[:-1].tolist(),
+        "sgm_uniform": lambda n: [between(t) for t in np.linspace(total - 1, 0, n + 1)[:-1]],
+        "simple": lambda n: [table[-(1 + int(i * total / n))] for i in range(n)],
+        "ddim_uniform": lambda n: [table[i] for i in range(1, total, max(total // n, 1))][::-1],
+        "kl_optimal": lambda n: [math.tan(i / (n - 1) * math.atan(low) + (1 - i / (n - 1)) * math.atan(high)) for i in range(n)],
+        "linear_quadratic": linear_quadratic,
+    }
+    cases = [{"schedule": k, "steps": n, "sigmas": digits(f(n))} for k, f in made.items() for n in (5, 7, 20, 50)]
+    for rho in (0.5, 2.0):
+        sigmas = K.get_sigmas_polyexponential(20, low, high, rho=rho)[:-1].tolist()
+        cases.append({"schedule": "polyexponential", "steps": 20, "knobs": {"poly_rho": rho}, "sigmas": digits(sigmas)})
+    return cases
+
+
 K = k_diffusion()
 SAMPLERS = [euler, ddim, dpmpp_2m, euler_ancestral, heun, dpm_2, dpm_2_ancestral, lms, dpmpp_2m_sde, dpmpp_sde]
 SAMPLERS += [dpmpp_2s_ancestral, dpmpp_3m_sde, ddpm, lcm, unipc, deis]
@@ -341,6 +373,7 @@ def main():
     OUT.mkdir(exist_ok=True)
     write("noise", torch_noise())
     write("inputs", {"noises": [digits(n) for n in NOISES], "init": digits(INIT)})
+    write("levels", levels())
     for make in SAMPLERS:
         if len(sys.argv) < 2 or make.__name__ in sys.argv[1:]:
             write(make.__name__, {"sampler": make.__name__, "cases": make()})

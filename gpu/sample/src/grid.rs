@@ -34,8 +34,7 @@ impl GridRules {
         distilled: None,
     };
     /// diffusers' DDIM and DDPM.
-    pub const DDIM: GridRules =
-        GridRules { spacing: Spacing::Leading, whole: true, whole_from_sigmas: true, ..GridRules::EULER };
+    pub const DDIM: GridRules = GridRules { spacing: Spacing::Leading, whole: true, ..GridRules::EULER };
     /// diffusers' multistep DPM-Solver, UniPC and DEIS.
     pub const DPM: GridRules =
         GridRules { extra_point: true, whole: true, whole_from_sigmas: true, full_range: true, ..GridRules::EULER };
@@ -125,7 +124,7 @@ impl GridRequest<'_> {
             _ if self.rules.ends_at_min || self.model.config().final_sigma_min => self.model.sigma_min(),
             _ => 0.0,
         });
-        Grid { sigmas, timesteps, from_timesteps, spacing: self.spacing, start: 0, from_latent: false }
+        Grid { sigmas, timesteps, from_timesteps, native: false, spacing: self.spacing, start: 0, from_latent: false }
     }
 }
 
@@ -146,6 +145,8 @@ pub struct Grid {
     pub timesteps: Vec<f64>,
     /// The sigmas were read off the timesteps (and not the other way round).
     pub from_timesteps: bool,
+    /// The sampler's home scheduler laid it out (schedule normal).
+    pub native: bool,
     /// Spacing it was laid out with.
     pub spacing: Spacing,
     /// First step to run; more than 0 in picture to picture.

@@ -68,7 +68,9 @@ fn every_combination_plans() {
                 let request =
                     PlanRequest { schedule: schedule.name, steps, strength, ..request(&model, sampler.name, &knobs) };
                 let plan = plan(&request).unwrap_or_else(|e| panic!("{about}: {e}"));
-                let run = strength.map_or(steps, |s| (steps as f64 * s) as usize);
+                // ddim_uniform may lay out a step more than was asked for.
+                let all = if schedule.name == "ddim_uniform" { 999usize.div_ceil(1000 / steps) } else { steps };
+                let run = strength.map_or(all, |s| (all as f64 * s) as usize);
                 assert_eq!(plan.steps, run, "{about}");
                 assert_eq!(plan.latent_scale, if strength.is_some() { 1.0 } else { 0.0 });
                 assert!(plan.init_scale.is_finite() && (run == 0) == (plan.init_scale == 0.0), "{about}");

@@ -4,9 +4,15 @@ use crate::grid::{Grid, GridRequest};
 use crate::{Info, KnobValues, Result};
 
 mod beta;
+mod ddim_uniform;
 mod exponential;
 mod karras;
+mod kl_optimal;
+mod linear_quadratic;
 mod normal;
+mod polyexponential;
+mod sgm_uniform;
+mod simple;
 
 /// One way to lay out noise levels.
 pub trait Schedule: Sync {
@@ -20,4 +26,15 @@ pub trait Schedule: Sync {
 }
 
 /// Every schedule, the plain one first. To add one, write its file and name it here.
-pub static ALL: &[&dyn Schedule] = &[&normal::Normal, &karras::Karras, &exponential::Exponential, &beta::Beta];
+pub static ALL: &[&dyn Schedule] = &[
+    &normal::Normal,
+    &karras::Karras,
+    &exponential::Exponential,
+    &polyexponential::Polyexponential,
+    &sgm_uniform::SgmUniform,
+    &simple::Simple,
+    &ddim_uniform::DdimUniform,
+    &beta::Beta,
+    &kl_optimal::KlOptimal,
+    &linear_quadratic::LinearQuadratic,
+];

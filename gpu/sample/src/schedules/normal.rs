@@ -19,6 +19,6 @@ impl Schedule for Normal {
     }
 
     fn grid(&self, request: &GridRequest<'_>, _: &KnobValues) -> Result<Grid> {
-        Ok(request.from_timesteps(request.spaced_timesteps()))
+        Ok(Grid { native: true, ..request.from_timesteps(request.spaced_timesteps()) })
     }
 }

@@ -37,7 +37,7 @@ impl Solver for Ddim {
         // Where a step goes to: diffusers goes to t - T / n whatever the next timestep is, so with linspace or trailing spacing the two can
         // differ; the latent is then taken over unscaled in variance-preserving coordinates.
         let to = |i: usize| {
-            if !grid.from_timesteps {
+            if !grid.native {
                 return 1.0 / (1.0 + grid.sigmas[i + 1].powi(2));
             }
             match (grid.timesteps[i] as usize).checked_sub(stride) {
