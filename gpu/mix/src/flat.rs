@@ -222,6 +222,8 @@ impl<'a> Pass<'a> {
             .chain(self.models.iter().map(|m| m.kind.size()))
             .chain(out.map(Kind::size));
         let limit = gpu.limits.max_storage_buffer_binding_size as usize / widest.max().unwrap_or(4);
+        #[cfg(test)]
+        let limit = limit.min(crate::testing::WINDOW.get());
         (limit / ALIGN * ALIGN).max(ALIGN)
     }
 

@@ -18,3 +18,8 @@ pub fn devices() -> [Arc<Gpu>; 2] {
 pub fn random(count: usize, seed: u32) -> Vec<f32> {
     (0..count as u32).map(|i| crate::random::uniform(seed, 0, i) * 2.0 - 1.0).collect()
 }
+
+std::thread_local! {
+    /// Most elements of a window: tests lower it, to see tensors that need several without making them gigabytes large.
+    pub static WINDOW: std::cell::Cell<usize> = const { std::cell::Cell::new(usize::MAX) };
+}

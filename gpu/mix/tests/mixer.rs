@@ -289,10 +289,10 @@ fn what_does_not_fit_is_named() {
     let text = pollster::block_on(mixer.effective(conv)).expect_err("refused").to_string();
     assert!(text.contains(conv) && text.contains("element 7"), "{text}");
     let tune = fine_tune("tune", |k| k.starts_with("unet."), |_, _| {});
+    let far = fine_tune("far", |k| k.starts_with("unet."), |_, v| v[0] += 10.0);
     let wild = json!({ "admix": 1, "base": TINY, "merge": [
-        { "method": "add_difference", "models": [{ "ref": "tune", "weight": 1e6, "minus": TINY }] }] });
-    let mixer =
-        open(&wild, vec![(TINY, base()), ("tune", tune.clone())], vec![]).expect("opens").with_dtype(Some(DType::F16));
+        { "method": "add_difference", "models": [{ "ref": "far", "weight": 1e5, "minus": TINY }] }] });
+    let mixer = open(&wild, vec![(TINY, base()), ("far", far)], vec![]).expect("opens").with_dtype(Some(DType::F16));
     let folder = Folder::new("refused");
     let out = folder.0.join("mix.safetensors");
     let text = pollster::block_on(mixer.export(&out, ExportLayout::Same, &mut |_| true)).expect_err("refused");

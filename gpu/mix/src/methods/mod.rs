@@ -19,6 +19,8 @@ mod weighted_sum;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twin_tests;
 
 pub(crate) use weighted_sum::linear;
 
