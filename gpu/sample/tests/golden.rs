@@ -222,7 +222,8 @@ fn ddim_on_given_levels_is_euler() {
                 cpu::run(&plan, &inputs.init, |i| inputs.noise(i), |x, t| net(x, t, prediction))
             };
             let far = distance(&end("ddim"), &end("euler"));
-            assert!(far < 1e-12, "{schedule}: {far:.1e}");
+            // The table's sigmas and alphas are each rounded to f32.
+            assert!(far < 1e-7, "{schedule}: {far:.1e}");
         }
     }
 }
