@@ -81,7 +81,10 @@ fn build(
     for (rank, (a, b)) in pairs.enumerate() {
         let joined = format!("{a}{b}");
         let (Some(left), Some(right), Some(id)) = (id_of(&a), id_of(&b), id_of(&joined)) else {
-            return Err(error(file, format!("merge {}, `{a} {b}`, has a part that is not in the vocabulary", rank + 1)));
+            return Err(error(
+                file,
+                format!("merge {}, `{a} {b}`, has a part that is not in the vocabulary", rank + 1),
+            ));
         };
         merges.entry((left, right)).or_insert((rank, id));
     }
@@ -102,12 +105,9 @@ fn build(
         special: Vec::new(),
         vocab: HashMap::new(),
     };
-    for (token, id) in [
-        (start, tokenizer.start),
-        (end, tokenizer.end),
-        (pad, tokenizer.pad),
-        (unknown, tokenizer.unknown),
-    ] {
+    for (token, id) in
+        [(start, tokenizer.start), (end, tokenizer.end), (pad, tokenizer.pad), (unknown, tokenizer.unknown)]
+    {
         tokenizer.add_special(&token, id);
     }
     for (token, id) in &roles.more {
