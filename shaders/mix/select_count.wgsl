@@ -1,6 +1,6 @@
 // Histogram of one digit of the keys of up to eight selections (k-th magnitude by radix, then by element number among equal magnitudes).
-// Mirrors gpu/mix/src/select.rs. PHASE 0: upper 16 bits of the magnitude's 31; 1: its lower 15; 2: upper digit of the element number;
-// 3: its lower 16 bits. SELECTS selections; TARGETS four bits each: which model's change from `o` (15: VALUE of the including method).
+// Mirrors gpu/mix/src/select.rs. NUMBER 0: digits of the magnitude's 31 bits; 1: of the element number. The digit has BITS bits above SHIFT;
+// FIRST 1: nothing lies above it. BINS bins a selection. SELECTS selections; TARGETS four bits each: which model's change from `o`.
 #include "mix/shared/flat"
 #include "mix/shared/selection"
 @group(0) @binding(2u + ORIGIN + MODELS) var<storage, read> state: array<u32>;
@@ -9,24 +9,23 @@
 fn count(s: u32, v: vec4<f32>, e: vec4<u32>) {
   let key = bitcast<vec4<u32>>(abs(v));
   let live = e < vec4<u32>(p.head.start + p.head.count);
-  let row = s * 65536u;
+  let row = s * BINS;
 #if FIRST
 #for c 4
   // Padding adds nothing: cheaper than a branch where branches are masks.
-  atomicAdd(&bins[row + (key[$c] >> 15u)], select(0u, 1u, live[$c]));
+  atomicAdd(&bins[row + (key[$c] >> SHIFT)], select(0u, 1u, live[$c]));
 #end
 #else
+  let above = vec4<u32>(SHIFT + BITS);
   let threshold = vec4<u32>(state[s * 8u + 1u]);
-  var digit = key & vec4<u32>(0x7fffu);
-  var hit = (key >> vec4<u32>(15u)) == threshold;
-  if (PHASE == 2u) {
-    digit = e >> vec4<u32>(16u);
-    hit = key == threshold;
-  } else if (PHASE == 3u) {
-    digit = e & vec4<u32>(0xffffu);
-    hit = (key == threshold) & ((e >> vec4<u32>(16u)) == vec4<u32>(state[s * 8u + 3u]));
-  }
-  hit = hit & live;
+  let mask = vec4<u32>((1u << BITS) - 1u);
+#if NUMBER
+  let digit = (e >> vec4<u32>(SHIFT)) & mask;
+  let hit = live & (key == threshold) & ((e >> above) == vec4<u32>(state[s * 8u + 3u]));
+#else
+  let digit = (key >> vec4<u32>(SHIFT)) & mask;
+  let hit = live & ((key >> above) == threshold);
+#endif
   // Hits are rare: a loop over them is skipped where there are none, a branch would not be.
   var left = u32(hit.x) | (u32(hit.y) << 1u) | (u32(hit.z) << 2u) | (u32(hit.w) << 3u);
   for (; left != 0u; left &= left - 1u) {

@@ -13,8 +13,6 @@ use crate::sums;
 
 /// Which elements of a change are kept.
 pub(crate) enum Keep {
-    /// All.
-    All,
     /// Those that selection i takes.
     Selected(Vec<Selection>),
     /// Those that selection 2i takes and 2i + 1 does not.
@@ -70,7 +68,7 @@ impl Consensus {
         let (selections, window) = match &self.keep {
             Keep::Selected(list) => (list.as_slice(), false),
             Keep::Window(list) => (list.as_slice(), true),
-            _ => (&[][..], false),
+            Keep::Random(_) => (&[][..], false),
         };
         let mut state = None;
         if !selections.is_empty() {
@@ -88,7 +86,7 @@ impl Consensus {
         ]);
         let mut extra: Vec<&Tensor> = state.iter().collect();
         let mut scale = None;
-        if self.rescale && !matches!(self.keep, Keep::All) {
+        if self.rescale {
             let both: Vec<&Tensor> = state.iter().chain(uniforms.iter().copied()).collect();
             let sums_pass = Pass {
                 shader: "mix/kept_sums",
@@ -128,7 +126,6 @@ impl Consensus {
         for (i, model) in inputs.models.iter().enumerate() {
             let mut change: Vec<f32> = model.iter().zip(inputs.origin).map(|(m, o)| m - o).collect();
             let kept: Vec<bool> = match &self.keep {
-                Keep::All => vec![true; count],
                 Keep::Selected(list) => select_reference(&change, list[i]),
                 Keep::Window(list) => {
                     let (outer, inner) =
