@@ -151,3 +151,20 @@ fn filled(gpu: &Arc<Gpu>, elements: usize, kind: Kind, seed: u32) -> Result<Flat
         _ => Flat::upload_f32(gpu, "bench", &values)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_can_be_measured() {
+        for gpu in crate::testing::devices() {
+            let copy = pollster::block_on(copy_speed(&gpu, 4096, 1)).expect("measures");
+            assert!(copy.shader > 0.0 && copy.transfer > 0.0);
+            let names: Vec<&str> = crate::method::methods().iter().map(|m| m.name()).collect();
+            let figures = pollster::block_on(merges(&gpu, &names, 4096, 1)).expect("measures");
+            assert_eq!(figures.len(), 2 * names.len());
+            assert!(figures.iter().all(|f| f.gbps() > 0.0 && f.dispatches > 0));
+        }
+    }
+}

@@ -231,15 +231,20 @@ fn host_files() -> Vec<(String, String)> {
 fn check(stem: &str, defines: &[(&'static str, u32)]) -> Result<(), String> {
     let source = resolve(stem, defines).map_err(|error| error.to_string())?;
     let module = naga::front::wgsl::parse_str(&source).map_err(|error| error.emit_to_string(&source))?;
-    validator().validate(&module).map_err(|error| error.emit_to_string(&source))?;
+    validator(defines).validate(&module).map_err(|error| error.emit_to_string(&source))?;
     entry_point(&module)?;
     bindings(&module)
 }
 
-/// With the capabilities of the standard's core alone, so that any WebGPU device will do.
-fn validator() -> Validator {
+/// With the capabilities of the standard's core alone, so that any WebGPU device will do. Variants with WIDE run only where there are
+/// integers of 64 bits.
+fn validator(defines: &[(&'static str, u32)]) -> Validator {
     // Reading and writing f16 as numbers of 32 bits, which only OpenGL may lack.
-    Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    if defines.contains(&("WIDE", 1)) {
+        capabilities |= Capabilities::SHADER_INT64;
+    }
+    Validator::new(ValidationFlags::all(), capabilities)
 }
 
 fn entry_point(module: &Module) -> Result<(), String> {
@@ -303,7 +308,7 @@ fn faults_are_seen() {
     // The check itself: a wrong type, a buffer out of order, too much workgroup memory.
     let validate = |source: &str| {
         let module = naga::front::wgsl::parse_str(source).map_err(|error| error.to_string())?;
-        validator().validate(&module).map_err(|error| error.to_string())?;
+        validator(&[]).validate(&module).map_err(|error| error.to_string())?;
         entry_point(&module)?;
         bindings(&module)
     };
