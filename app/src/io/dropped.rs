@@ -1,0 +1,191 @@
+//! Files from outside, whichever way they come, sorted by what they are for.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use admix_engine::files::Bundle;
+
+/// Largest picture or recipe that is read whole.
+const MAX_SMALL_BYTES: u64 = 64 << 20;
+
+/// A file that came in.
+pub enum Incoming {
+    /// A model or an adapter.
+    Weights {
+        /// How recipes name it.
+        reference: String,
+        /// Its bytes where it has no path.
+        bundle: Option<Bundle>,
+    },
+    /// A picture: a PNG, perhaps with settings in it.
+    Picture {
+        /// File name.
+        name: String,
+        /// The whole file.
+        bytes: Vec<u8>,
+    },
+    /// A recipe.
+    Recipe {
+        /// File name.
+        name: String,
+        /// The whole file.
+        text: String,
+    },
+    /// Something was written.
+    Saved(String),
+    /// It could not be read, or is of no use here.
+    Failed(String),
+}
+
+/// Where readers leave what came in.
+#[derive(Clone)]
+pub struct Inbox {
+    inner: Arc<Mutex<Vec<Incoming>>>,
+    /// Text on its way to the clipboard, which only a frame can reach.
+    copy: Arc<Mutex<Option<String>>>,
+    wake: crate::session::Wake,
+}
+
+impl Inbox {
+    /// Empty; `wake` is called when something comes in.
+    pub fn new(wake: crate::session::Wake) -> Inbox {
+        Inbox { inner: Arc::default(), copy: Arc::default(), wake }
+    }
+
+    /// Leaves something.
+    pub fn put(&self, incoming: Incoming) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).push(incoming);
+        (self.wake)();
+    }
+
+    /// Leaves text for the clipboard.
+    pub fn copy(&self, text: String) {
+        *self.copy.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+        (self.wake)();
+    }
+
+    /// Takes the text for the clipboard.
+    pub fn take_copy(&self) -> Option<String> {
+        self.copy.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Asks for a frame.
+    pub fn wake(&self) {
+        (self.wake)();
+    }
+
+    /// Takes everything.
+    pub fn take(&self) -> Vec<Incoming> {
+        std::mem::take(&mut *self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What a file of that name is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sort {
+    Weights,
+    Picture,
+    Recipe,
+    Pickle,
+    Other,
+}
+
+fn sort(name: &str) -> Sort {
+    let ending = name.rsplit('.').next().unwrap_or_default().to_lowercase();
+    match ending.as_str() {
+        "safetensors" | "sft" => Sort::Weights,
+        "png" => Sort::Picture,
+        "json" => Sort::Recipe,
+        "ckpt" | "pt" | "pth" | "bin" | "pkl" => Sort::Pickle,
+        _ => Sort::Other,
+    }
+}
+
+fn refuse(name: &str, kind: Sort) -> Incoming {
+    Incoming::Failed(match kind {
+        Sort::Pickle => format!(
+            "{name} is a pickle, which can run code when it is opened; convert it to .safetensors and drop that"
+        ),
+        _ => format!("{name} is of no use here: drop .safetensors files, model folders, PNG pictures or recipe .json files"),
+    })
+}
+
+/// A file or folder with a path.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn from_path(path: &std::path::Path) -> Incoming {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let whole = |path: &std::path::Path| -> Result<Vec<u8>, String> {
+        let about = std::fs::metadata(path).map_err(|e| format!("{name} cannot be read: {e}"))?;
+        if about.len() > MAX_SMALL_BYTES {
+            return Err(format!("{name} has {} bytes, far too many for a picture or a recipe", about.len()));
+        }
+        std::fs::read(path).map_err(|e| format!("{name} cannot be read: {e}"))
+    };
+    let kind = if path.is_dir() { Sort::Weights } else { sort(&name) };
+    let result = match kind {
+        Sort::Weights => Ok(Incoming::Weights { reference: path.display().to_string(), bundle: None }),
+        Sort::Picture => whole(path).map(|bytes| Incoming::Picture { name: name.clone(), bytes }),
+        Sort::Recipe => whole(path).map(|bytes| Incoming::Recipe {
+            name: name.clone(),
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+        }),
+        other => Ok(refuse(&name, other)),
+    };
+    result.unwrap_or_else(Incoming::Failed)
+}
+
+/// A file from the browser.
+#[cfg(target_arch = "wasm32")]
+pub async fn from_browser(file: web_sys::File) -> Incoming {
+    use super::assets::BlobSource;
+    let name = file.name();
+    let kind = sort(&name);
+    let source = BlobSource::new(file);
+    let size = admix_engine::files::ByteSource::len(&source);
+    match kind {
+        Sort::Weights => Incoming::Weights {
+            reference: format!("drop:{name}"),
+            bundle: Some(Bundle::file(name, Arc::new(source))),
+        },
+        Sort::Picture | Sort::Recipe if size > MAX_SMALL_BYTES => {
+            Incoming::Failed(format!("{name} has {size} bytes, far too many for a picture or a recipe"))
+        }
+        Sort::Picture | Sort::Recipe => match admix_engine::files::ByteSource::read(&source, 0..size).await {
+            Ok(bytes) if kind == Sort::Picture => Incoming::Picture { name, bytes },
+            Ok(bytes) => Incoming::Recipe { name, text: String::from_utf8_lossy(&bytes).into_owned() },
+            Err(error) => Incoming::Failed(format!("{name} cannot be read: {error}")),
+        },
+        other => refuse(&name, other),
+    }
+}
+
+/// Files dropped onto the window go to the inbox.
+#[cfg(feature = "studio")]
+pub fn take_drops(context: &egui::Context, inbox: &Inbox) {
+    let files = context.input(|i| i.raw.dropped_files.clone());
+    for file in files {
+        #[cfg(not(target_arch = "wasm32"))]
+        inbox.put(from_path(file.path()));
+        #[cfg(target_arch = "wasm32")]
+        match file.web_file() {
+            Some(handle) => {
+                let (handle, inbox) = (handle.clone(), inbox.clone());
+                wasm_bindgen_futures::spawn_local(async move { inbox.put(from_browser(handle).await) });
+            }
+            None => inbox.put(Incoming::Failed("the browser gave no file".into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_sorted_by_name() {
+        let of = |name| from_path(std::path::Path::new(name));
+        assert!(matches!(of("/nowhere/A.SafeTensors"), Incoming::Weights { .. }));
+        assert!(matches!(of("x.ckpt"), Incoming::Failed(e) if e.contains("pickle")));
+        assert!(matches!(of("x.doc"), Incoming::Failed(e) if e.contains("drop .safetensors")));
+        assert!(matches!(of("/nowhere/x.png"), Incoming::Failed(e) if e.contains("cannot be read")));
+    }
+}

@@ -1,0 +1,232 @@
+//! The queue between the studio and the actor, and the slots in which the actor leaves its news.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use admix_engine::Cancel;
+
+use super::work::{News, Purpose, Stage, Work};
+use super::{Live, Wake};
+
+/// Both sides' view.
+pub(super) struct Shared {
+    inner: Mutex<Inner>,
+    wake: Wake,
+}
+
+#[derive(Default)]
+struct Inner {
+    waiting: VecDeque<(u64, Work)>,
+    running: Option<Running>,
+    /// The actor, asleep for want of work.
+    sleeper: Option<Waker>,
+    news: Vec<News>,
+    closed: bool,
+}
+
+struct Running {
+    live: Live,
+    is_render: bool,
+    cancel: Cancel,
+}
+
+fn live_render(work: &Work) -> bool {
+    matches!(work, Work::Render(render) if render.purpose.is_live())
+}
+
+impl Shared {
+    pub(super) fn new(wake: Wake) -> Shared {
+        Shared { inner: Mutex::default(), wake }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // No code panics while it holds the lock; a poisoned one holds sound data all the same.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds work. A render pushes aside live renders; token counts replace each other.
+    pub(super) fn push(&self, id: u64, work: Work) {
+        let mut inner = self.lock();
+        if matches!(work, Work::Render(_)) {
+            inner.waiting.retain(|(_, w)| !live_render(w));
+            if let Some(running) = &inner.running
+                && running.is_render
+                && running.live.purpose.is_live()
+            {
+                running.cancel.cancel();
+            }
+        }
+        match &work {
+            Work::Count { .. } => inner.waiting.retain(|(_, w)| !matches!(w, Work::Count { .. })),
+            Work::Open(open) => {
+                inner.waiting.retain(|(_, w)| !matches!(w, Work::Open(o) if o.reference == open.reference && o.bundle.is_none()))
+            }
+            _ => {}
+        }
+        // Looking at a file takes milliseconds and is waited for: it goes before pictures.
+        let quick = |w: &Work| matches!(w, Work::Open(_) | Work::Count { .. });
+        let at = if quick(&work) { inner.waiting.iter().position(|(_, w)| !quick(w)) } else { None };
+        let at = at.unwrap_or(inner.waiting.len());
+        inner.waiting.insert(at, (id, work));
+        if let Some(sleeper) = inner.sleeper.take() {
+            sleeper.wake();
+        }
+    }
+
+    pub(super) fn cancel(&self, waiting: bool) {
+        let mut inner = self.lock();
+        if let Some(running) = &inner.running {
+            running.cancel.cancel();
+        }
+        if waiting {
+            inner.waiting.retain(|(_, w)| !matches!(w, Work::Render(_) | Work::Export(_)));
+        }
+    }
+
+    pub(super) fn cancel_live(&self) {
+        let mut inner = self.lock();
+        inner.waiting.retain(|(_, w)| !live_render(w));
+        if let Some(running) = &inner.running
+            && running.live.purpose.is_live()
+        {
+            running.cancel.cancel();
+        }
+    }
+
+    pub(super) fn close(&self) {
+        let mut inner = self.lock();
+        inner.closed = true;
+        inner.waiting.clear();
+        if let Some(running) = &inner.running {
+            running.cancel.cancel();
+        }
+        if let Some(sleeper) = inner.sleeper.take() {
+            sleeper.wake();
+        }
+    }
+
+    pub(super) fn take_news(&self) -> Vec<News> {
+        std::mem::take(&mut self.lock().news)
+    }
+
+    pub(super) fn live(&self) -> Option<Live> {
+        let inner = self.lock();
+        inner.running.as_ref().filter(|r| r.is_render || r.live.stage != Stage::Starting).map(|r| r.live.clone())
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().waiting.iter().filter(|(_, w)| matches!(w, Work::Render(_) | Work::Export(_))).count()
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        let inner = self.lock();
+        inner.running.is_some() || !inner.waiting.is_empty()
+    }
+
+    // The actor's side.
+
+    /// The next piece of work with the flag that stops it; none once the desk is gone.
+    pub(super) async fn next(&self) -> Option<(u64, Work, Cancel)> {
+        poll_fn(|context| {
+            let mut inner = self.lock();
+            if inner.closed {
+                return Poll::Ready(None);
+            }
+            let Some((id, work)) = inner.waiting.pop_front() else {
+                inner.sleeper = Some(context.waker().clone());
+                return Poll::Pending;
+            };
+            let cancel = Cancel::default();
+            let (is_render, purpose) = match &work {
+                Work::Render(render) => (true, render.purpose),
+                _ => (false, Purpose::Asked),
+            };
+            let live =
+                Live { id, purpose, stage: Stage::Starting, started: web_time::Instant::now(), steps_since: None, preview: None };
+            inner.running = Some(Running { live, is_render, cancel: cancel.clone() });
+            Poll::Ready(Some((id, work, cancel)))
+        })
+        .await
+    }
+
+    /// Updates the slot of the running work.
+    pub(super) fn update(&self, change: impl FnOnce(&mut Live)) {
+        if let Some(running) = &mut self.lock().running {
+            change(&mut running.live);
+        }
+        (self.wake)();
+    }
+
+    /// Leaves news.
+    pub(super) fn news(&self, news: News) {
+        self.lock().news.push(news);
+        (self.wake)();
+    }
+
+    /// The running work is over.
+    pub(super) fn done(&self, news: News) {
+        {
+            let mut inner = self.lock();
+            inner.running = None;
+            inner.news.push(news);
+        }
+        (self.wake)();
+    }
+}
+
+/// For tests of the rules.
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::work::{Open, Render};
+    use super::*;
+    use admix_engine::mix::Recipe;
+
+    fn render(purpose: Purpose) -> Work {
+        Work::Render(Box::new(Render { recipe: Recipe::new("builtin"), purpose, given: Default::default() }))
+    }
+
+    fn next(shared: &Shared) -> (u64, Cancel) {
+        let (id, _, cancel) = pollster::block_on(shared.next()).expect("work waits");
+        (id, cancel)
+    }
+
+    #[test]
+    fn newest_live_render_wins_and_asked_ones_stay() {
+        let shared = Shared::new(Arc::new(|| {}));
+        shared.push(1, render(Purpose::Asked));
+        shared.push(2, render(Purpose::Scrub));
+        shared.push(3, render(Purpose::Scrub));
+        shared.push(4, render(Purpose::Asked));
+        shared.push(5, render(Purpose::Settle));
+        assert_eq!(shared.waiting(), 3, "2 and 3 were replaced");
+        let (first, cancel) = next(&shared);
+        assert_eq!(first, 1);
+        shared.push(6, render(Purpose::Scrub));
+        assert!(!cancel.is_cancelled(), "an asked render is never pushed aside");
+        shared.done(News::Cancelled { id: 1 });
+        assert_eq!(next(&shared).0, 4);
+        shared.done(News::Cancelled { id: 4 });
+        let (last, cancel) = next(&shared);
+        assert_eq!(last, 6);
+        shared.push(7, render(Purpose::Scrub));
+        assert!(cancel.is_cancelled(), "stale live work is aborted");
+    }
+
+    #[test]
+    fn files_are_looked_at_before_pictures_are_made() {
+        let shared = Shared::new(Arc::new(|| {}));
+        shared.push(1, render(Purpose::Asked));
+        let open = |name: &str| Work::Open(Open { reference: name.into(), bundle: None, against: String::new() });
+        shared.push(2, open("a"));
+        shared.push(3, open("b"));
+        let order: Vec<u64> = (0..3).map(|_| next(&shared).0).collect();
+        assert_eq!(order, [2, 3, 1]);
+        shared.push(4, render(Purpose::Asked));
+        shared.close();
+        assert!(pollster::block_on(shared.next()).is_none());
+    }
+}

@@ -1,0 +1,255 @@
+//! What can be asked of the actor and what it tells.
+
+use std::sync::Arc;
+
+use admix_engine::files::Bundle;
+use admix_engine::mix::Recipe;
+use admix_engine::{Picture, Rendered};
+
+/// Given tensors and pictures of a render.
+pub use admix_engine::Given;
+
+/// Why a render is made; decides what it may push aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Somebody asked for it: it waits its turn and is never pushed aside.
+    Asked,
+    /// A few quick steps while something is being dragged. A newer live render replaces it.
+    Scrub,
+    /// The full render after a drag. A newer live render replaces it.
+    Settle,
+}
+
+impl Purpose {
+    /// True for work that newer work of this kind replaces.
+    pub fn is_live(self) -> bool {
+        self != Purpose::Asked
+    }
+}
+
+/// A picture to make.
+#[derive(Clone, Debug)]
+pub struct Render {
+    /// Of what.
+    pub recipe: Recipe,
+    /// Why.
+    pub purpose: Purpose,
+    /// What to use in place of what the engine computes.
+    pub given: Given,
+}
+
+/// A file to read the card of.
+#[derive(Clone)]
+pub struct Open {
+    /// How recipes name it.
+    pub reference: String,
+    /// Its bytes, for files that have no path; none: the engine finds it by the reference.
+    pub bundle: Option<Bundle>,
+    /// The model that adapters are held against.
+    pub against: String,
+}
+
+/// A checkpoint to write.
+#[derive(Clone, Debug)]
+pub struct Export {
+    /// Of what.
+    pub recipe: Recipe,
+    /// Where; none in the browser, where the bytes are downloaded.
+    pub path: Option<std::path::PathBuf>,
+    /// File name for people.
+    pub name: String,
+}
+
+/// One piece of work.
+pub enum Work {
+    /// Make a picture.
+    Render(Box<Render>),
+    /// Read what a file is from its header.
+    Open(Open),
+    /// Write a checkpoint.
+    Export(Box<Export>),
+    /// Count the tokens of texts with a model's tokenizer.
+    Count {
+        /// The model.
+        model: String,
+        /// Prompt and negative prompt.
+        texts: [String; 2],
+    },
+}
+
+/// What happens with the running work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Not begun.
+    Starting,
+    /// Reading and mixing weights.
+    Weights {
+        /// Tensors in place.
+        done: usize,
+        /// Tensors in all.
+        total: usize,
+    },
+    /// Encoding the prompt.
+    Text,
+    /// Denoising.
+    Step {
+        /// Steps done.
+        done: usize,
+        /// Steps in all.
+        total: usize,
+    },
+    /// Latents become pictures.
+    Decode {
+        /// Tiles or pictures done.
+        done: usize,
+        /// In all.
+        total: usize,
+    },
+    /// Writing a checkpoint.
+    Export {
+        /// Tensors written.
+        done: usize,
+        /// Tensors in all.
+        total: usize,
+    },
+}
+
+/// What a file is, told from its header.
+#[derive(Clone, Debug)]
+pub enum Card {
+    /// A model.
+    Model(ModelCard),
+    /// An adapter.
+    Adapter(Shelved),
+}
+
+/// A model on the shelf.
+#[derive(Clone, Debug)]
+pub struct ModelCard {
+    /// File or folder name.
+    pub name: String,
+    /// Its class in words.
+    pub family: String,
+    /// File layout.
+    pub format: String,
+    /// Weights.
+    pub parameters: u64,
+    /// The type of most weights.
+    pub dtype: String,
+    /// Pixels it was made for: width, height.
+    pub native: [u32; 2],
+    /// Why it cannot be run, if it cannot.
+    pub trouble: Option<String>,
+}
+
+/// An adapter on the shelf, held against the model in use.
+#[derive(Clone, Debug)]
+pub struct Shelved {
+    /// File name.
+    pub name: String,
+    /// `lora`, `locon`, ...
+    pub kind: String,
+    /// Largest rank.
+    pub rank: Option<usize>,
+    /// Modules in the file.
+    pub modules: usize,
+    /// The model it was held against.
+    pub against: String,
+    /// Modules that fit it.
+    pub matched: usize,
+    /// Names that mean nothing there.
+    pub unmatched: Vec<String>,
+    /// Modules of another shape.
+    pub mismatched: Vec<String>,
+    /// The likely cause where something does not fit.
+    pub cause: Option<String>,
+    /// Words that call it up.
+    pub triggers: Vec<String>,
+    /// Why it cannot be applied, if its kind is not known well enough.
+    pub trouble: Option<String>,
+}
+
+/// A finished picture.
+#[derive(Clone)]
+pub struct Finished {
+    /// The pictures of the batch.
+    pub pictures: Vec<Arc<Picture>>,
+    /// The recipe that makes them again.
+    pub recipe: Recipe,
+    /// A1111's infotext.
+    pub infotext: String,
+    /// Seconds in all.
+    pub seconds: f64,
+    /// Tokens of the prompt that did not fit.
+    pub dropped_tokens: usize,
+    /// Per adapter: reference, matched, unmatched.
+    pub adapters: Vec<(String, usize, usize)>,
+    /// The device's name.
+    pub device: String,
+}
+
+/// What the actor tells.
+pub enum News {
+    /// A picture is done.
+    Rendered {
+        /// Which work.
+        id: u64,
+        /// Why it was made.
+        purpose: Purpose,
+        /// The result.
+        finished: Box<Finished>,
+    },
+    /// A file was looked at.
+    Opened {
+        /// Its reference.
+        reference: String,
+        /// The model it was held against.
+        against: String,
+        /// What it is, or why it cannot be used.
+        card: Result<Card, String>,
+    },
+    /// A checkpoint was written.
+    Exported {
+        /// Where.
+        name: String,
+        /// The file's bytes, in the browser only.
+        bytes: Option<Vec<u8>>,
+    },
+    /// Tokens of prompt and negative prompt.
+    Counted {
+        /// The texts as they were.
+        texts: [String; 2],
+        /// Tokens of each, and how many fit.
+        counts: [(usize, usize); 2],
+    },
+    /// Work failed.
+    Failed {
+        /// Which.
+        id: u64,
+        /// Why a render was made; none for other work.
+        purpose: Option<Purpose>,
+        /// One line: what, where, what to do.
+        error: String,
+    },
+    /// Work was cancelled.
+    Cancelled {
+        /// Which.
+        id: u64,
+    },
+}
+
+impl Finished {
+    /// From what the engine gives.
+    pub fn from_rendered(rendered: Rendered) -> Finished {
+        let s = rendered.seconds;
+        Finished {
+            seconds: s.load + s.mix + s.text + s.denoise + s.decode,
+            infotext: rendered.infotext(0),
+            pictures: rendered.pictures.into_iter().map(Arc::new).collect(),
+            recipe: rendered.recipe,
+            dropped_tokens: rendered.dropped_tokens,
+            adapters: Vec::new(),
+            device: rendered.device,
+        }
+    }
+}

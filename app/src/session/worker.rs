@@ -1,0 +1,210 @@
+//! The actor's loop: one piece of work after the other on one engine session.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use admix_engine::files::Bundle;
+use admix_engine::files::adapter::Adapter;
+use admix_engine::files::checkpoint::Checkpoint;
+use admix_engine::files::inspect::Inspected;
+use admix_engine::model::tokenizer::Tokenizer;
+use admix_engine::{Control, EngineError, Progress, Session};
+
+use super::Live;
+use super::queue::Shared;
+use super::work::{Card, Export, Finished, ModelCard, News, Open, Render, Shelved, Stage, Work};
+
+/// Does work until the desk is gone.
+pub(super) async fn run(mut session: Session, shared: Arc<Shared>) {
+    // A changed file is a warning here, never a refusal.
+    session.allow_changed = true;
+    let mut tokenizers = HashMap::new();
+    // Files without a path, by reference; the session knows the same ones.
+    #[cfg_attr(not(target_arch = "wasm32"), allow(unused_mut))]
+    let mut dropped: HashMap<String, Bundle> = HashMap::new();
+    #[cfg(target_arch = "wasm32")]
+    match crate::io::assets::bundles().await {
+        Ok(bundles) => dropped.extend(bundles),
+        Err(error) => shared.news(News::Failed { id: 0, purpose: None, error }),
+    }
+    for (reference, bundle) in &dropped {
+        session.add_source(reference.clone(), bundle.clone());
+    }
+    while let Some((id, work, cancel)) = shared.next().await {
+        let mut control = Control { cancel, ..Control::default() };
+        let listener = shared.clone();
+        control.listener = Some(Box::new(move |progress| listener.update(|live| note(live, progress))));
+        let news = match work {
+            Work::Render(render) => do_render(&mut session, id, *render, control).await,
+            Work::Open(open) => do_open(&mut session, &mut dropped, open).await,
+            Work::Export(export) => do_export(&mut session, id, *export, control).await,
+            Work::Count { model, texts } => do_count(&mut session, &mut tokenizers, model, texts).await,
+        };
+        shared.done(news);
+    }
+}
+
+/// Progress into the slot.
+fn note(live: &mut Live, progress: Progress) {
+    live.stage = match progress {
+        Progress::Weights { done, total } => Stage::Weights { done, total },
+        Progress::Text => Stage::Text,
+        Progress::Step { done, total, preview } => {
+            if let Some(preview) = preview {
+                live.preview = Some((Arc::new(preview), done));
+            }
+            Stage::Step { done, total }
+        }
+        Progress::Decode { done, total } => Stage::Decode { done, total },
+        Progress::Export { done, total } => Stage::Export { done, total },
+    };
+    if live.steps_since.is_none() && matches!(live.stage, Stage::Text) {
+        live.steps_since = Some(web_time::Instant::now());
+    }
+}
+
+fn failure(id: u64, purpose: Option<super::Purpose>, error: EngineError) -> News {
+    match error {
+        EngineError::Cancelled => News::Cancelled { id },
+        other => News::Failed { id, purpose, error: other.to_string() },
+    }
+}
+
+async fn do_render(session: &mut Session, id: u64, render: Render, mut control: Control) -> News {
+    control.preview_every = 1;
+    match session.render(&render.recipe, &render.given, &mut control).await {
+        Ok(rendered) => {
+            News::Rendered { id, purpose: render.purpose, finished: Box::new(Finished::from_rendered(rendered)) }
+        }
+        Err(error) => failure(id, Some(render.purpose), error),
+    }
+}
+
+async fn do_open(session: &mut Session, dropped: &mut HashMap<String, Bundle>, open: Open) -> News {
+    let Open { reference, bundle, against } = open;
+    if let Some(bundle) = bundle {
+        session.add_source(reference.clone(), bundle.clone());
+        dropped.insert(reference.clone(), bundle);
+    }
+    let card = card_of(session, dropped, &reference, &against).await;
+    News::Opened { reference, against, card }
+}
+
+async fn card_of(
+    session: &Session,
+    dropped: &HashMap<String, Bundle>,
+    reference: &str,
+    against: &str,
+) -> Result<Card, String> {
+    let bundle = match dropped.get(reference) {
+        Some(bundle) => bundle.clone(),
+        None => bundle_at(reference)?,
+    };
+    match Inspected::load(bundle).await.map_err(|e| e.to_string())? {
+        Inspected::Checkpoint(checkpoint) => Ok(Card::Model(model_card(&checkpoint))),
+        Inspected::Adapter(adapter) => {
+            let base = session.checkpoint(against).await.map_err(|e| e.to_string())?;
+            Ok(Card::Adapter(adapter_card(&adapter, &base)))
+        }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn bundle_at(reference: &str) -> Result<Bundle, String> {
+    admix_engine::files::builtin::resolve_any(reference).and_then(Bundle::open).map_err(|e| e.to_string())
+}
+
+#[cfg(target_arch = "wasm32")]
+fn bundle_at(reference: &str) -> Result<Bundle, String> {
+    Err(format!("{reference} is not loaded in this tab: drop its file here"))
+}
+
+fn model_card(checkpoint: &Checkpoint) -> ModelCard {
+    let factor = checkpoint.vae.as_ref().map_or(8, |v| 1usize << v.block_out_channels.len().saturating_sub(1).min(8));
+    let native = checkpoint.unet.as_ref().and_then(|u| u.sample_size).unwrap_or([64, 64]);
+    ModelCard {
+        name: short_name(&checkpoint.name),
+        family: checkpoint.family.label().into(),
+        format: checkpoint.format.name().into(),
+        parameters: checkpoint.parameters(),
+        dtype: checkpoint.dtype().map_or_else(|| "?".into(), |d| d.name().to_string()),
+        native: [native[1] * factor, native[0] * factor].map(|v| v as u32),
+        trouble: checkpoint.check_supported().err().map(|e| e.to_string()),
+    }
+}
+
+fn adapter_card(adapter: &Adapter, base: &Checkpoint) -> Shelved {
+    let fit = adapter.fit(base);
+    Shelved {
+        name: short_name(&adapter.name),
+        kind: adapter.kind.clone(),
+        rank: adapter.rank(),
+        modules: adapter.modules.len(),
+        against: short_name(&base.name),
+        matched: fit.matched.len(),
+        mismatched: fit
+            .mismatched
+            .iter()
+            .map(|m| format!("{}: the model has {:?}, the file {:?}", m.key, m.expected, m.found))
+            .collect(),
+        unmatched: fit.unmatched,
+        cause: fit.cause,
+        triggers: adapter.triggers.clone(),
+        trouble: adapter.check_supported().err().map(|e| e.to_string()),
+    }
+}
+
+/// The last part of a path.
+fn short_name(name: &str) -> String {
+    name.trim_end_matches('/').rsplit(['/', '\\']).next().unwrap_or(name).to_string()
+}
+
+async fn do_count(
+    session: &mut Session,
+    tokenizers: &mut HashMap<String, (Tokenizer, usize)>,
+    model: String,
+    texts: [String; 2],
+) -> News {
+    if !tokenizers.contains_key(&model) {
+        // A model that cannot be opened says so when it is rendered; its prompt is counted with CLIP's vocabulary until then.
+        let checkpoint = session.checkpoint(&model).await.ok();
+        let files = checkpoint.as_ref().and_then(|c| c.tokenizer.as_ref());
+        let tokenizer = files.and_then(|f| Tokenizer::from_files(f).ok()).unwrap_or_else(Tokenizer::clip);
+        let length = checkpoint.and_then(|c| c.text_encoder.as_ref().map(|t| t.max_position_embeddings)).unwrap_or(77);
+        tokenizers.insert(model.clone(), (tokenizer, length.saturating_sub(2)));
+    }
+    let counts = match tokenizers.get(&model) {
+        Some((tokenizer, room)) => texts.each_ref().map(|t| (tokenizer.tokenize(t).len(), *room)),
+        None => [(0, 75); 2],
+    };
+    News::Counted { texts, counts }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+async fn do_export(session: &mut Session, id: u64, export: Export, control: Control) -> News {
+    use admix_engine::mix::ExportLayout;
+    let failed = |error: String| News::Failed { id, purpose: None, error };
+    let Some(path) = export.path else { return failed("no place to write to was chosen".into()) };
+    let Control { mut listener, cancel, .. } = control;
+    let mixer = match session.open_mix(&export.recipe).await {
+        Ok(mixer) => mixer,
+        Err(error) => return failed(error.to_string()),
+    };
+    let mut progress = |p: admix_engine::mix::ExportProgress| {
+        if let Some(listener) = &mut listener {
+            listener(Progress::Export { done: p.done, total: p.total });
+        }
+        !cancel.is_cancelled()
+    };
+    match mixer.export(&path, ExportLayout::Same, &mut progress).await {
+        Ok(report) => News::Exported { name: report.out.display().to_string(), bytes: None },
+        Err(admix_engine::mix::MixError::Cancelled) => News::Cancelled { id },
+        Err(error) => failed(error.to_string()),
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+async fn do_export(_session: &mut Session, id: u64, export: Export, _control: Control) -> News {
+    let error = format!("{}: the browser tab cannot write checkpoints yet; save the recipe and use the desktop program (admix mix)", export.name);
+    News::Failed { id, purpose: None, error }
+}

@@ -1,0 +1,47 @@
+//! The window around the studio, and the device it shares with the engine.
+
+use std::sync::Arc;
+
+use eframe::egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
+
+/// Names the folder in which settings are kept.
+pub const APP_ID: &str = "admix";
+
+/// How the window opens its device: the adapter's own limits, so that the engine can use all of it.
+pub fn wgpu_options() -> WgpuConfiguration {
+    let mut setup = WgpuSetupCreateNew::without_display_handle();
+    // GL has no compute worth the name; WebGPU and the native interfaces are in PRIMARY.
+    setup.instance_descriptor.backends = setup.instance_descriptor.backends & eframe::wgpu::Backends::PRIMARY;
+    setup.device_descriptor = Arc::new(|adapter| admix_engine::tensor::device_descriptor(adapter, false));
+    WgpuConfiguration { wgpu_setup: WgpuSetup::CreateNew(setup), ..WgpuConfiguration::default() }
+}
+
+/// Opens the window and returns when it is closed. Errors: no display, no graphics device.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn run(files: &[std::path::PathBuf]) -> Result<(), String> {
+    let viewport = egui::ViewportBuilder::default()
+        .with_title("Admix")
+        .with_app_id(APP_ID)
+        .with_inner_size([1280.0, 820.0])
+        .with_min_inner_size([360.0, 420.0])
+        .with_drag_and_drop(true);
+    let persistence_path = std::env::var_os("ADMIX_DATA").map(|d| std::path::PathBuf::from(d).join("studio.ron"));
+    let options = eframe::NativeOptions {
+        viewport,
+        renderer: eframe::Renderer::Wgpu,
+        wgpu_options: wgpu_options(),
+        persistence_path,
+        ..Default::default()
+    };
+    let files = files.to_vec();
+    eframe::run_native(
+        "Admix",
+        options,
+        Box::new(move |creation| {
+            let mut studio = super::Studio::new(creation)?;
+            studio.take_files(files.iter().map(|f| crate::io::dropped::from_path(f)));
+            Ok(Box::new(studio))
+        }),
+    )
+    .map_err(|error| format!("the window cannot open: {error}; the command line works without one (admix render --help)"))
+}

@@ -1,0 +1,122 @@
+//! Errors and other news, shown over the canvas until they are read.
+
+use egui::{Align2, RichText, Ui, vec2};
+
+use super::theme::palette;
+use super::widgets::{Icon, icon_button};
+
+/// How grave it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Good to know.
+    Info,
+    /// Something is not as asked.
+    Warning,
+    /// Something failed.
+    Error,
+}
+
+/// One message.
+#[derive(Clone, Debug)]
+struct Notice {
+    level: Level,
+    title: String,
+    lines: Vec<String>,
+    /// When it was first shown; good news leaves by itself.
+    since: Option<f64>,
+}
+
+/// The messages on show.
+#[derive(Default)]
+pub struct Notices(Vec<Notice>);
+
+/// Seconds after which good news leaves.
+const LIFETIME: f64 = 6.0;
+/// Messages on show at once; older ones leave first.
+const MOST: usize = 4;
+
+impl Notices {
+    /// Shows a message, with details a line each.
+    pub fn add(&mut self, level: Level, title: impl Into<String>, lines: Vec<String>) {
+        let title = title.into();
+        match level {
+            Level::Info => log::info!("{title}"),
+            Level::Warning => log::warn!("{title}"),
+            Level::Error => log::error!("{title}"),
+        }
+        self.0.retain(|n| n.title != title);
+        self.0.push(Notice { level, title, lines, since: None });
+        if self.0.len() > MOST {
+            self.0.remove(0);
+        }
+    }
+
+    /// A failure.
+    pub fn error(&mut self, title: impl Into<String>) {
+        self.add(Level::Error, title, Vec::new());
+    }
+
+    /// Good news.
+    pub fn info(&mut self, title: impl Into<String>) {
+        self.add(Level::Info, title, Vec::new());
+    }
+
+    /// Clears what a success makes stale.
+    pub fn clear_errors(&mut self) {
+        self.0.retain(|n| n.level != Level::Error);
+    }
+
+    /// Draws the messages at the top of `rect`.
+    pub fn show(&mut self, ui: &Ui, rect: egui::Rect) {
+        let p = palette(ui);
+        let now = ui.input(|i| i.time);
+        let mut closed = None;
+        let area = egui::Area::new(egui::Id::unique("notices"))
+            .fixed_pos(rect.center_top() + vec2(0.0, 10.0))
+            .pivot(Align2::CENTER_TOP)
+            .order(egui::Order::Foreground);
+        area.show(ui.ctx(), |ui| {
+            ui.set_max_width((rect.width() - 24.0).clamp(180.0, 560.0));
+            for (i, notice) in self.0.iter_mut().enumerate() {
+                let color = match notice.level {
+                    Level::Info => p.good,
+                    Level::Warning => p.warn,
+                    Level::Error => p.bad,
+                };
+                let frame = egui::Frame::popup(ui.style()).stroke(egui::Stroke::new(1.5, color));
+                let shown = frame.show(ui, |ui| {
+                    ui.horizontal_top(|ui| {
+                        let width = ui.available_width() - 34.0;
+                        ui.vertical(|ui| {
+                            ui.set_max_width(width);
+                            ui.label(RichText::new(&notice.title).color(color));
+                            for line in notice.lines.iter().take(8) {
+                                ui.label(RichText::new(line).small());
+                            }
+                            if notice.lines.len() > 8 {
+                                ui.label(RichText::new(format!("and {} more", notice.lines.len() - 8)).small());
+                            }
+                        });
+                        if icon_button(ui, Icon::Cross, "Close this message").clicked() {
+                            closed = Some(i);
+                        }
+                    });
+                });
+                if notice.level == Level::Info && !shown.response.contains_pointer() {
+                    let _ = notice.since.get_or_insert(now);
+                    ui.ctx().request_repaint_after(std::time::Duration::from_millis(500));
+                }
+            }
+        });
+        if let Some(i) = closed {
+            self.0.remove(i);
+        }
+        self.0.retain(|n| n.since.is_none_or(|since| now - since < LIFETIME));
+    }
+
+    /// Titles on show (tests look at them).
+    #[cfg(test)]
+    pub fn titles(&self) -> Vec<&str> {
+        self.0.iter().map(|n| n.title.as_str()).collect()
+    }
+}

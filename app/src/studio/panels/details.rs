@@ -1,0 +1,118 @@
+//! The card of a file: what it is, how well it fits, and why it does not.
+
+use egui::{RichText, ScrollArea, Ui};
+
+use crate::session::{Card, Shelved};
+use crate::studio::Studio;
+use crate::studio::theme::palette;
+use crate::studio::widgets::chip;
+
+/// Draws the card that is open, if one is.
+pub fn show(studio: &mut Studio, ui: &Ui) {
+    let Some(reference) = studio.details.clone() else { return };
+    let Some(item) = studio.shelf.find(&reference) else {
+        studio.details = None;
+        return;
+    };
+    let (name, card) = (item.name.clone(), item.card.clone());
+    let mut open = true;
+    let (mut add, mut words) = (false, None);
+    egui::Window::new(format!("Card: {name}"))
+        .id(egui::Id::unique("card"))
+        .open(&mut open)
+        .collapsible(false)
+        .default_width(400.0)
+        .pivot(egui::Align2::CENTER_CENTER)
+        .default_pos(ui.ctx().content_rect().center())
+        .show(ui.ctx(), |ui| {
+            let p = palette(ui);
+            match &card {
+                None => {
+                    ui.label("Reading its header.");
+                }
+                Some(Err(error)) => {
+                    ui.label(RichText::new(error).color(p.bad));
+                }
+                Some(Ok(Card::Model(m))) => {
+                    ui.label(format!("{}, {} layout, {} weights as {}", m.family, m.format, m.parameters, m.dtype));
+                    ui.label(format!("Made for pictures of {} x {}", m.native[0], m.native[1]));
+                    if let Some(trouble) = &m.trouble {
+                        ui.label(RichText::new(trouble).color(p.bad));
+                    }
+                }
+                Some(Ok(Card::Adapter(a))) => {
+                    adapter(ui, a, &mut words);
+                    if ui.button("Add to the mix").clicked() {
+                        add = true;
+                    }
+                }
+            }
+            ui.label(RichText::new(&reference).small().color(p.soft));
+        });
+    if let Some(words) = words {
+        studio.document.add_to_prompt(&words);
+    }
+    if add {
+        studio.use_adapter(&reference);
+    }
+    if !open || add {
+        studio.details = None;
+    }
+}
+
+fn adapter(ui: &mut Ui, a: &Shelved, words: &mut Option<String>) {
+    let p = palette(ui);
+    let rank = a.rank.map_or(String::new(), |r| format!(", rank {r}"));
+    ui.label(format!("{}{rank}, {} modules", a.kind, a.modules));
+    let all = a.matched == a.modules;
+    let text = format!("{} of {} modules fit {}", a.matched, a.modules, a.against);
+    ui.label(RichText::new(text).strong().color(if all { p.good } else { p.warn }));
+    for trouble in a.cause.iter().chain(&a.trouble) {
+        ui.label(RichText::new(trouble).color(p.warn));
+    }
+    if !a.triggers.is_empty() {
+        ui.horizontal_wrapped(|ui| {
+            ui.label("Triggers");
+            for trigger in &a.triggers {
+                if chip(ui, trigger, false).on_hover_text("Add to the prompt").clicked() {
+                    *words = Some(trigger.clone());
+                }
+            }
+        });
+    }
+    let missing: Vec<&String> = a.unmatched.iter().chain(&a.mismatched).collect();
+    if missing.is_empty() {
+        return;
+    }
+    ui.horizontal(|ui| {
+        ui.label(format!("{} that do not fit", missing.len()));
+        if ui.small_button("Copy list").clicked() {
+            let list: Vec<&str> = missing.iter().map(|m| m.as_str()).collect();
+            ui.ctx().copy_text(list.join("\n"));
+        }
+    });
+    for (group, count) in groups(&missing) {
+        ui.label(RichText::new(format!("{count} in {group}")).small());
+    }
+    ScrollArea::vertical().max_height(140.0).auto_shrink([false, true]).show_rows(ui, 15.0, missing.len(), |ui, range| {
+        for i in range {
+            ui.label(RichText::new(missing[i]).small().monospace());
+        }
+    });
+}
+
+/// Names by their leading part, most frequent first.
+fn groups(names: &[&String]) -> Vec<(String, usize)> {
+    let mut counts: Vec<(String, usize)> = Vec::new();
+    for name in names {
+        let head: Vec<&str> = name.split(['.', '_']).take(4).collect();
+        let head = head.join("_");
+        match counts.iter_mut().find(|(h, _)| *h == head) {
+            Some((_, n)) => *n += 1,
+            None => counts.push((head, 1)),
+        }
+    }
+    counts.sort_by_key(|c| std::cmp::Reverse(c.1));
+    counts.truncate(6);
+    counts
+}

@@ -1,0 +1,123 @@
+//! How sampling is guided: negative prompt, sampler, schedule and their knobs, all from the registries.
+
+use admix_engine::sample::registry;
+use egui::{ComboBox, RichText, ScrollArea, TextEdit, Ui};
+
+use crate::studio::Studio;
+use crate::studio::theme::palette;
+use crate::studio::widgets::{heading, help_label, knob_row, number_row};
+
+/// Picture sizes that work well: multiples of the network's coarsest cell.
+const SIDE_STEP: f64 = 64.0;
+
+/// Draws the panel.
+pub fn show(studio: &mut Studio, ui: &mut Ui) {
+    heading(ui, "Guide");
+    ScrollArea::vertical().id_salt("guide").auto_shrink([false, true]).show(ui, |ui| {
+        negative(studio, ui);
+        let s = &mut studio.document.recipe.sample;
+
+        let mut steps = f64::from(s.steps.unwrap_or(20));
+        number_row(ui, "Steps", "More steps, finer pictures, more time. 15 to 30 is plenty for most samplers.", &mut steps, 1.0..=60.0, true);
+        s.steps = Some(steps.round().clamp(1.0, 1000.0) as u32);
+
+        let mut cfg = s.cfg.unwrap_or(7.0);
+        let help = "How closely the picture follows the prompt. 3 to 9 is usual; 1 ignores the negative prompt and takes half the time; too high burns colours. (Ho & Salimans 2022)";
+        number_row(ui, "CFG", help, &mut cfg, 1.0..=15.0, false);
+        s.cfg = Some(cfg);
+
+        let mut rescale = s.cfg_rescale.unwrap_or(0.0);
+        let help = "Pulls burnt colours of high CFG back; 0 is off, 0.7 is what its paper uses. (Lin et al. 2023)";
+        if number_row(ui, "Rescale", help, &mut rescale, 0.0..=1.0, false) || s.cfg_rescale.is_some() {
+            s.cfg_rescale = (rescale > 0.0).then_some(rescale);
+        }
+
+        let mut sampler = s.sampler.clone().unwrap_or_else(|| "dpmpp_2m".into());
+        choice(ui, "Sampler", "How each step is computed.", registry::samplers(), &mut sampler);
+        let mut schedule = s.schedule.clone().unwrap_or_else(|| "auto".into());
+        choice(ui, "Schedule", "Where between noise and picture the steps lie.", registry::schedules(), &mut schedule);
+        if s.sampler.as_deref() != Some(&sampler) || s.schedule.as_deref() != Some(&schedule) {
+            // A knob of another sampler would be an error.
+            s.set.clear();
+        }
+        let knobs = [registry::sampler(&sampler).map(|x| x.info()), registry::schedule(&schedule).map(|x| x.info())];
+        for k in knobs.iter().flatten().flat_map(|info| info.knobs) {
+            knob_row(ui, (k.name, k.label, k.help), (k.min, k.max, k.default), k.choices, (false, false), &mut s.set);
+        }
+        (s.sampler, s.schedule) = (Some(sampler), Some(schedule));
+
+        for (label, side) in [("Width", &mut s.width), ("Height", &mut s.height)] {
+            let mut value = f64::from(side.unwrap_or(128));
+            let help = "Pixels, in steps of 64. A model is at its best at the size it was trained at.";
+            if number_row(ui, label, help, &mut value, SIDE_STEP..=1024.0, true) {
+                *side = Some(((value / SIDE_STEP).round().max(1.0) * SIDE_STEP) as u32);
+            }
+        }
+        let mut batch = f64::from(s.batch.unwrap_or(1));
+        number_row(ui, "Batch", "Pictures at once, each from noise of its own.", &mut batch, 1.0..=8.0, true);
+        s.batch = Some(batch.round().clamp(1.0, 64.0) as u32);
+        let mut skip = f64::from(s.clip_skip.unwrap_or(1));
+        let help = "Which layer of the text encoder is read, from the end. 1 for most models, 2 for many anime models.";
+        number_row(ui, "Clip skip", help, &mut skip, 1.0..=4.0, true);
+        s.clip_skip = (skip > 1.0).then_some(skip.round() as u32);
+        ui.add_space(4.0);
+        memory(studio, ui);
+        if ui.button("Back to the defaults").on_hover_text("Sampler, steps, CFG and size as on a first start; undo brings these back").clicked() {
+            let fresh = crate::studio::document::Document::default().recipe.sample;
+            let now = &mut studio.document.recipe.sample;
+            let kept = (now.prompt.take(), now.negative.take(), now.seed);
+            *now = fresh;
+            (now.prompt, now.negative, now.seed) = kept;
+            if let Some([width, height]) = studio.native_size() {
+                studio.document.recipe.sample.width = Some(width);
+                studio.document.recipe.sample.height = Some(height);
+            }
+        }
+    });
+}
+
+fn negative(studio: &mut Studio, ui: &mut Ui) {
+    let p = palette(ui);
+    let mut text = studio.document.recipe.sample.negative.clone().unwrap_or_default();
+    ui.horizontal(|ui| {
+        ui.label("Negative prompt").on_hover_text("What the picture should not show. Without effect at CFG 1.");
+        let (tokens, room) = studio.counts[1];
+        if tokens > 0 {
+            ui.label(RichText::new(format!("{tokens}/{room}")).small().color(if tokens > room { p.bad } else { p.soft }));
+        }
+    });
+    let edit = TextEdit::multiline(&mut text).desired_rows(1).desired_width(f32::INFINITY).hint_text("nothing");
+    ui.add(edit).accessible_name("Negative prompt");
+    studio.document.recipe.sample.negative = Some(text);
+}
+
+/// A choice from a registry, the citation as help.
+fn choice(ui: &mut Ui, label: &str, help: &str, infos: impl Iterator<Item = admix_engine::sample::Info>, value: &mut String) {
+    let infos: Vec<_> = infos.collect();
+    ui.horizontal(|ui| {
+        help_label(ui, label, help);
+        let now = infos.iter().find(|i| i.name == value.as_str());
+        let text = now.map_or(value.as_str(), |i| i.label).to_string();
+        let citation = now.map_or("", |i| i.citation);
+        let width = ui.available_width();
+        let response = ComboBox::from_id_salt(label).selected_text(text).width(width).truncate().height(420.0).show_ui(ui, |ui| {
+            for info in &infos {
+                if ui.selectable_label(info.name == value.as_str(), info.label).on_hover_text(info.citation).clicked() {
+                    *value = info.name.into();
+                }
+            }
+        });
+        response.response.accessible_name(label).on_hover_text(format!("{help}\n{citation}"));
+    });
+}
+
+/// What the render will take, before it runs.
+fn memory(studio: &Studio, ui: &mut Ui) {
+    let p = palette(ui);
+    if let Some((needed, text)) = studio.memory_estimate() {
+        let color = if needed > 8e9 { p.warn } else { p.soft };
+        ui.label(RichText::new(text).small().color(color)).on_hover_text(
+            "Weights in half precision, activations and the decoder's largest layer. An estimate: drivers add their own.",
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! The history: click restores, Alt-click compares.
+
+use egui::{RichText, ScrollArea, Sense, Ui, vec2};
+
+use crate::studio::Studio;
+use crate::studio::canvas::Compare;
+use crate::studio::theme::palette;
+use crate::studio::widgets::heading;
+
+const CELL: f32 = 76.0;
+
+/// Draws the panel.
+pub fn show(studio: &mut Studio, ui: &mut Ui) {
+    let p = palette(ui);
+    ui.horizontal(|ui| {
+        heading(ui, "History");
+        let count = studio.history.entries.len();
+        ui.label(RichText::new(format!("{count}")).color(p.soft));
+    });
+    if studio.history.entries.is_empty() {
+        ui.label(RichText::new("Pictures you make stay here, each with the recipe that makes it again.").color(p.soft));
+        return;
+    }
+    ui.label(RichText::new("Click restores, Alt-click compares.").small().color(p.soft));
+    if studio.canvas.other.is_some() {
+        ui.horizontal(|ui| {
+            ui.selectable_value(&mut studio.canvas.mode, Compare::Wipe, "Wipe");
+            ui.selectable_value(&mut studio.canvas.mode, Compare::SideBySide, "Side by side");
+            if ui.button("Done").on_hover_text("Stop comparing").clicked() {
+                studio.canvas.other = None;
+            }
+        });
+    }
+    let columns = ((ui.available_width() + 6.0) / (CELL + 6.0)).floor().max(1.0) as usize;
+    let count = studio.history.entries.len();
+    let rows = count.div_ceil(columns);
+    let (mut restore, mut compare, mut remove, mut save) = (None, None, None, None);
+    ui.spacing_mut().item_spacing = vec2(6.0, 6.0);
+    ScrollArea::vertical().id_salt("history").auto_shrink([false, true]).show_rows(ui, CELL, rows, |ui, range| {
+        for row in range {
+            ui.horizontal(|ui| {
+                for column in 0..columns {
+                    let n = row * columns + column;
+                    // Newest first.
+                    let Some(entry) = count.checked_sub(n + 1).and_then(|at| studio.history.entries.get_mut(at)) else { break };
+                    let id = entry.id;
+                    let (rect, response) = ui.allocate_exact_size(vec2(CELL, CELL), Sense::click());
+                    let more = entry.pictures.len();
+                    if let Some(texture) = entry.textures(ui.ctx()).first() {
+                        egui::Image::new((texture.id(), texture.size_vec2())).corner_radius(6.0).paint_at(ui, rect);
+                    }
+                    if more > 1 {
+                        let at = rect.right_bottom() - vec2(4.0, 4.0);
+                        crate::studio::widgets::caption(ui.painter(), at, egui::Align2::RIGHT_BOTTOM, &more.to_string());
+                    }
+                    let edge = if studio.canvas.shown == Some(id) {
+                        Some(p.fill)
+                    } else if studio.canvas.other == Some(id) {
+                        Some(p.good)
+                    } else {
+                        (response.hovered() || response.has_focus()).then_some(p.soft)
+                    };
+                    if let Some(color) = edge {
+                        ui.painter().rect_stroke(rect, 6.0, egui::Stroke::new(2.0, color), egui::StrokeKind::Inside);
+                    }
+                    let prompt = entry.recipe.sample.prompt.clone().unwrap_or_default();
+                    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, format!("Picture {id}: {prompt}")));
+                    let seconds = entry.seconds.map_or(String::new(), |s| format!("\n{s:.1} s"));
+                    let response = response.on_hover_text(format!("{}{seconds}", entry.infotext));
+                    if response.clicked() {
+                        if ui.input(|i| i.modifiers.alt) {
+                            compare = Some(id);
+                        } else {
+                            restore = Some(id);
+                        }
+                    }
+                    response.context_menu(|ui| {
+                        if ui.button("Restore its settings").clicked() {
+                            restore = Some(id);
+                        }
+                        if ui.button("Compare with the canvas").clicked() {
+                            compare = Some(id);
+                        }
+                        if ui.button("Save as PNG").clicked() {
+                            save = Some(id);
+                        }
+                        if ui.button("Copy recipe").clicked()
+                            && let Some(entry) = studio.history.get(id)
+                        {
+                            ui.ctx().copy_text(entry.recipe.to_json(true));
+                        }
+                        if ui.button("Delete").clicked() {
+                            remove = Some(id);
+                        }
+                    });
+                }
+            });
+        }
+    });
+    if let Some(id) = restore {
+        studio.restore(id);
+    }
+    if let Some(id) = compare {
+        studio.canvas.compare_with(id);
+    }
+    if let Some(id) = save {
+        studio.save_picture(id);
+    }
+    if let Some(id) = remove {
+        studio.forget(id);
+    }
+}

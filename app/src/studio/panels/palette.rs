@@ -1,0 +1,105 @@
+//! Every action by name.
+
+use egui::{Key, Modifiers, RichText, TextEdit, Ui};
+
+use crate::studio::Studio;
+use crate::studio::theme::palette;
+
+/// An action: name, shortcut, what it does.
+type Command = (&'static str, &'static str, fn(&mut Studio));
+
+/// All actions.
+pub const COMMANDS: &[Command] = &[
+    ("Make image", "Ctrl+Enter", |s| s.make()),
+    ("Cancel", "Esc", |s| s.desk.cancel(true)),
+    ("Another seed", "", |s| s.roll_seed()),
+    ("Four neighbours", "", |s| s.make_neighbours()),
+    ("Live on or off", "Ctrl+L", |s| s.set_live(!s.prefs.live)),
+    ("Undo", "Ctrl+Z", |s| s.undo()),
+    ("Redo", "Ctrl+Y", |s| s.redo()),
+    ("Compare with the picture before", "Ctrl+D", |s| s.compare_with_last()),
+    ("Save picture as PNG", "Ctrl+S", |s| s.save_shown()),
+    ("Copy recipe", "", |s| s.copy_recipe()),
+    ("Save recipe", "", |s| s.save_recipe()),
+    ("Export the mix", "", |s| s.export()),
+    ("Add files", "Ctrl+O", |s| crate::io::pick::open(&s.inbox)),
+    ("Shelf", "", |s| s.prefs.shelf_open = !s.prefs.shelf_open),
+    ("Mix", "", |s| s.prefs.mix_open = !s.prefs.mix_open),
+    ("Guide", "", |s| s.prefs.guide_open = !s.prefs.guide_open),
+    ("History", "", |s| s.prefs.history_open = !s.prefs.history_open),
+    ("Remove all adapters", "", |s| {
+        s.document.recipe.adapters.clear();
+        s.document.on.clear();
+    }),
+    ("Start afresh", "", |s| s.document = Default::default()),
+];
+
+/// The palette's state.
+#[derive(Default)]
+pub struct CommandPalette {
+    open: bool,
+    fresh: bool,
+    text: String,
+    at: usize,
+}
+
+impl CommandPalette {
+    /// Opens or closes it.
+    pub fn toggle(&mut self) {
+        self.open = !self.open;
+        self.fresh = true;
+        self.text.clear();
+        self.at = 0;
+    }
+}
+
+/// Draws the palette when it is open.
+pub fn show(studio: &mut Studio, ui: &Ui) {
+    if !studio.palette.open {
+        return;
+    }
+    let words: Vec<String> = studio.palette.text.split_whitespace().map(str::to_lowercase).collect();
+    let hits: Vec<&Command> =
+        COMMANDS.iter().filter(|c| words.iter().all(|w| c.0.to_lowercase().contains(w.as_str()))).collect();
+    let mut chosen = None;
+    let modal = egui::Modal::new(egui::Id::unique("commands")).show(ui.ctx(), |ui| {
+        let p = palette(ui);
+        ui.set_width(360.0);
+        let edit = ui.add(TextEdit::singleline(&mut studio.palette.text).hint_text("What do you want to do?").desired_width(f32::INFINITY));
+        if std::mem::take(&mut studio.palette.fresh) {
+            edit.request_focus();
+        }
+        if edit.changed() {
+            studio.palette.at = 0;
+        }
+        let (up, down, enter) = ui.input_mut(|i| {
+            let key = |i: &mut egui::InputState, k| i.consume_key(Modifiers::NONE, k);
+            (key(i, Key::ArrowUp), key(i, Key::ArrowDown), i.key_pressed(Key::Enter))
+        });
+        let last = hits.len().saturating_sub(1);
+        if down {
+            studio.palette.at = (studio.palette.at + 1).min(last);
+        }
+        if up {
+            studio.palette.at = studio.palette.at.saturating_sub(1);
+        }
+        for (i, command) in hits.iter().enumerate() {
+            let button = egui::Button::selectable(i == studio.palette.at, command.0)
+                .shortcut_text(RichText::new(command.1).small().color(p.soft))
+                .min_size(egui::vec2(ui.available_width(), 24.0));
+            if ui.add(button).clicked() || (enter && i == studio.palette.at) {
+                chosen = Some(command.2);
+            }
+        }
+    });
+    edit_closed(studio, modal.should_close() || chosen.is_some());
+    if let Some(action) = chosen {
+        action(studio);
+    }
+}
+
+fn edit_closed(studio: &mut Studio, closed: bool) {
+    if closed {
+        studio.palette.open = false;
+    }
+}

@@ -1,0 +1,9 @@
+//! Small things that panels are made of.
+
+mod blocks;
+mod controls;
+mod icons;
+
+pub use blocks::block_curve;
+pub use controls::{big_button, caption, chip, edge_tab, heading, help_label, knob_row, number_row};
+pub use icons::{Icon, icon_button};
