@@ -12,7 +12,7 @@ use crate::store::{Layer, Store};
 use crate::vae::VaePass;
 
 enum Stage {
-    Block([Layer; 3]),
+    Block(Box<[Layer; 3]>),
     Up,
     Conv(Layer),
 }
@@ -51,7 +51,7 @@ impl PreviewDecoder {
             for _ in 0..count {
                 let at = name();
                 let mut conv = |j: usize| store.conv(&format!("{at}.conv.{j}"), c, c, 3);
-                stages.push(Stage::Block([conv(0)?, conv(2)?, conv(4)?]));
+                stages.push(Stage::Block(Box::new([conv(0)?, conv(2)?, conv(4)?])));
             }
             if !last {
                 name();
@@ -88,7 +88,8 @@ impl PreviewDecoder {
         let mut size = size;
         for stage in &self.stages {
             match stage {
-                Stage::Block([a, b, c]) => {
+                Stage::Block(layers) => {
+                    let [a, b, c] = &**layers;
                     let p = rec.pad1(&x, size)?;
                     let h = relu(a, &mut rec, &p, size, None)?;
                     let p = rec.pad1(&h, size)?;

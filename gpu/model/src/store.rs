@@ -64,14 +64,14 @@ impl Slot {
 pub struct Store {
     gpu: Arc<Gpu>,
     /// Tells whether a tensor is kept as f16 (when the checkpoint's own values are f16 nothing is lost).
-    keep_f16: Box<dyn Fn(&str) -> bool>,
+    keep_f16: Box<dyn Fn(&str) -> bool + Send + Sync>,
     slots: BTreeMap<String, Slot>,
     bytes: u64,
 }
 
 impl Store {
     /// An empty store. `keep_f16(name)` chooses the precision of each matrix on the device.
-    pub fn new(gpu: &Arc<Gpu>, keep_f16: impl Fn(&str) -> bool + 'static) -> Store {
+    pub fn new(gpu: &Arc<Gpu>, keep_f16: impl Fn(&str) -> bool + Send + Sync + 'static) -> Store {
         Store { gpu: gpu.clone(), keep_f16: Box::new(keep_f16), slots: BTreeMap::new(), bytes: 0 }
     }
 
