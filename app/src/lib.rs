@@ -8,3 +8,5 @@ pub mod io;
 pub mod session;
 #[cfg(feature = "studio")]
 pub mod studio;
+#[cfg(all(feature = "studio", target_arch = "wasm32"))]
+mod web;

@@ -23,6 +23,7 @@ const GAP: usize = 8;
 
 /// Renders every picture of the plan, then the sheet.
 pub fn run(args: &DemoArgs, json: bool) -> Result<(), Fault> {
+    let cancel = cancel::on_ctrl_c();
     let shown = args.out.display();
     if args.out.is_file() {
         return Err(Fault::input(format!("--out: {shown} is a file; name a folder")));
@@ -33,7 +34,6 @@ pub fn run(args: &DemoArgs, json: bool) -> Result<(), Fault> {
     std::fs::create_dir_all(&args.out).map_err(|e| Fault::other(format!("cannot create {shown}: {e}")))?;
 
     let total: usize = plan.rows.iter().map(|r| r.cells.len()).sum();
-    let cancel = cancel::on_ctrl_c();
     let mut bar = Bar::new();
     let (mut pictures, mut paths) = (Vec::new(), Vec::new());
     for cell in plan.rows.iter().flat_map(|r| &r.cells) {

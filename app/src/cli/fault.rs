@@ -74,27 +74,29 @@ pub fn usage(error: &clap::Error) -> Result<(), Fault> {
             Ok(())
         }
         DisplayHelpOnMissingArgumentOrSubcommand => Err(Fault::input("a command is missing; `admix --help` lists them")),
-        _ => Err(Fault::input(usage_line(&text))),
+        _ => {
+            let named = std::env::args_os().nth(1).and_then(|a| a.into_string().ok());
+            let named = named.filter(|a| COMMANDS.contains(&a.as_str()));
+            Err(Fault::input(usage_line(&text, named.as_deref())))
+        }
     }
 }
 
+/// The commands that have a help of their own.
+const COMMANDS: [&str; 7] = ["render", "mix", "inspect", "suggest", "bench", "list", "demo"];
+
 /// clap's paragraphs as one line: the message and its tips, without the usage text.
-fn usage_line(text: &str) -> String {
-    let mut command = "admix".to_string();
+fn usage_line(text: &str, command: Option<&str>) -> String {
     let mut parts: Vec<String> = Vec::new();
     for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
-        if let Some(usage) = line.strip_prefix("Usage: ") {
-            // "admix render [OPTIONS] --out <FILE>": the words before the first option name the command.
-            command = usage.split_whitespace().take_while(|w| w.chars().all(|c| c.is_ascii_lowercase())).collect::<Vec<_>>().join(" ");
-            break;
-        }
-        if line.starts_with("For more information") {
+        if line.starts_with("Usage: ") || line.starts_with("For more information") {
             break;
         }
         parts.push(line.strip_prefix("error: ").or(line.strip_prefix("tip: ")).unwrap_or(line).to_string());
     }
     let message = parts.join("; ").replace(":;", ":");
-    format!("{message}; see `{command} --help`")
+    let command = command.map(|c| format!(" {c}")).unwrap_or_default();
+    format!("{message}; see `admix{command} --help`")
 }
 
 /// Panics are bugs; people get one line of them, developers the rest with RUST_BACKTRACE=1.
@@ -118,10 +120,10 @@ mod tests {
     #[test]
     fn usage_errors_become_one_line() {
         let text = "error: the following required arguments were not provided:\n  --out <FILE>\n\nUsage: admix render --out <FILE>\n\nFor more information, try '--help'.\n";
-        assert_eq!(usage_line(text), "the following required arguments were not provided: --out <FILE>; see `admix render --help`");
+        assert_eq!(usage_line(text, Some("render")), "the following required arguments were not provided: --out <FILE>; see `admix render --help`");
         let text = "error: unexpected argument '--stepz' found\n\n  tip: a similar argument exists: '--steps'\n\nUsage: admix render <--a>\n";
         assert_eq!(
-            usage_line(text),
+            usage_line(text, Some("render")),
             "unexpected argument '--stepz' found; a similar argument exists: '--steps'; see `admix render --help`"
         );
     }

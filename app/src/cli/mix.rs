@@ -46,6 +46,7 @@ fn layout(text: &str) -> Result<ExportLayout, String> {
 
 /// Mixes and writes.
 pub fn run(args: &MixArgs, json: bool) -> Result<(), Fault> {
+    let cancel = cancel::on_ctrl_c();
     match args.form.as_str() {
         "full" => {}
         "bitdelta" => return Err(Fault::input("--as bitdelta is not there yet; leave --as away for a full checkpoint")),
@@ -56,7 +57,6 @@ pub fn run(args: &MixArgs, json: bool) -> Result<(), Fault> {
     let recipe = recipe::load(&args.recipe)?;
     recipe::check_files(&recipe, false)?;
     let session = recipe::open_session(args.allow_changed)?;
-    let cancel = cancel::on_ctrl_c();
     let mixer = pollster::block_on(session.open_mix(&recipe))?.with_dtype(args.dtype);
     let mut bar = Bar::new();
     let written = pollster::block_on(mixer.export(&args.out, args.layout, &mut |p| {

@@ -54,6 +54,7 @@ enum Command {
 /// Runs the program: parses the arguments, does the command, turns its outcome into an exit status (0 done, 2 the input is at fault, 1 the rest).
 pub fn main() -> ExitCode {
     fault::one_line_panics();
+    quiet_driver();
     // Quiet unless asked: what matters is said by the commands themselves.
     let _ = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("off")).try_init();
     // A panic anywhere below has been printed as one line by then; unwinding removed unfinished files.
@@ -70,6 +71,19 @@ pub fn main() -> ExitCode {
         Err(_) => ExitCode::from(1),
     }
 }
+
+/// Mesa's device selection asks a Wayland server first and complains on stderr where there can be none; errors shall be one line.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn quiet_driver() {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() && std::env::var_os("NODEVICE_SELECT").is_none() {
+        // SAFETY: called first thing in `main`, before any other thread exists.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn quiet_driver() {}
 
 fn run(cli: Cli) -> Result<(), Fault> {
     let json = cli.json;
@@ -88,7 +102,7 @@ fn run(cli: Cli) -> Result<(), Fault> {
 
 #[cfg(feature = "studio")]
 fn open_studio() -> Result<(), Fault> {
-    crate::studio::open().map_err(|e| Fault::other(output::one_line(&format!("{e:#}"))))
+    crate::studio::run(&[]).map_err(Fault::other)
 }
 
 #[cfg(not(feature = "studio"))]

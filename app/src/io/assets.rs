@@ -1,0 +1,250 @@
+//! Bytes in the browser: the built-in files beside the page, files people drop, downloads, and pictures kept in local storage.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use admix_engine::files::source::ReadFuture;
+use admix_engine::files::{Bundle, ByteSource, Error, SharedSource};
+use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen_futures::JsFuture;
+
+use super::catalogue::Item;
+
+/// Path below `assets/` and bytes of every built-in file.
+static FILES: &[(&str, u64)] = include!(concat!(env!("OUT_DIR"), "/assets.rs"));
+
+fn say(what: &str, error: &JsValue) -> String {
+    let text = error.as_string().or_else(|| error.dyn_ref::<js_sys::Error>().map(|e| String::from(e.message())));
+    format!("{what}: {}", text.unwrap_or_else(|| format!("{error:?}")))
+}
+
+/// Built-in things by folder and name, with their files.
+fn groups() -> BTreeMap<(&'static str, &'static str), Vec<(&'static str, &'static str, u64)>> {
+    let mut out: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (path, size) in FILES {
+        let Some((folder, rest)) = path.split_once('/') else { continue };
+        let (name, file) = match rest.split_once('/') {
+            Some((name, file)) => (name, file),
+            None => match rest.strip_suffix(".safetensors") {
+                Some(name) => (name, ""),
+                // Notes and licences beside the files.
+                None => continue,
+            },
+        };
+        out.entry((folder, name)).or_default().push((file, *path, *size));
+    }
+    out.retain(|_, files| files.iter().any(|(_, path, _)| path.ends_with(".safetensors")));
+    out
+}
+
+/// Everything built in.
+pub fn catalogue() -> Vec<Item> {
+    let item = |folder: &str, name: &str| Item {
+        reference: format!("builtin:{name}"),
+        name: name.into(),
+        is_adapter: folder == "adapters",
+    };
+    let groups = groups();
+    let in_folder = |wanted: &'static str| groups.keys().filter(move |(folder, _)| *folder == wanted);
+    ["models", "finetunes", "adapters"].iter().flat_map(|f| in_folder(f)).map(|(f, n)| item(f, n)).collect()
+}
+
+/// The built-in files as the engine takes them, by reference.
+pub async fn bundles() -> Result<Vec<(String, Bundle)>, String> {
+    let mut out = Vec::new();
+    for ((_, name), files) in groups() {
+        let source = |path: &str, size| -> SharedSource { Arc::new(PageSource::new(path, size)) };
+        let bundle = match &files[..] {
+            [("", path, size)] => Bundle::file(format!("{name}.safetensors"), source(path, *size)),
+            many => Bundle::folder(name, many.iter().map(|(file, path, size)| (file.to_string(), source(path, *size)))),
+        };
+        if name == "mini" {
+            out.push(("builtin".to_string(), bundle.clone()));
+        }
+        out.push((format!("builtin:{name}"), bundle));
+    }
+    if out.is_empty() { Err("this page was built without models".into()) } else { Ok(out) }
+}
+
+/// A file beside the page, fetched whole when it is first read and kept: built-in files are small.
+struct PageSource {
+    url: String,
+    len: u64,
+    bytes: RefCell<Option<Arc<[u8]>>>,
+}
+
+impl PageSource {
+    fn new(path: &str, len: u64) -> PageSource {
+        PageSource { url: format!("assets/{path}"), len, bytes: RefCell::new(None) }
+    }
+
+    async fn fetch(&self) -> Result<Arc<[u8]>, Error> {
+        if let Some(bytes) = &*self.bytes.borrow() {
+            return Ok(bytes.clone());
+        }
+        let failed = |e: &JsValue| Error::Usage(say(&format!("cannot load {}", self.url), e));
+        let window = web_sys::window().ok_or_else(|| Error::Usage("there is no page".into()))?;
+        let response = JsFuture::from(window.fetch_with_str(&self.url)).await.map_err(|e| failed(&e))?;
+        let response: web_sys::Response = response.dyn_into().map_err(|e| failed(&e))?;
+        if !response.ok() {
+            return Err(Error::Usage(format!("cannot load {}: the server says {}", self.url, response.status())));
+        }
+        let buffer = response.array_buffer().map_err(|e| failed(&e))?;
+        let buffer = JsFuture::from(buffer).await.map_err(|e| failed(&e))?;
+        let bytes: Arc<[u8]> = js_sys::Uint8Array::new(&buffer).to_vec().into();
+        if bytes.len() as u64 != self.len {
+            let why = format!("{} has {} bytes where {} were expected; load the page again", self.url, bytes.len(), self.len);
+            return Err(Error::Usage(why));
+        }
+        *self.bytes.borrow_mut() = Some(bytes.clone());
+        Ok(bytes)
+    }
+}
+
+impl ByteSource for PageSource {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read(&self, range: Range<u64>) -> ReadFuture<'_> {
+        Box::pin(async move {
+            let bytes = self.fetch().await?;
+            let part = bytes.get(range.start as usize..range.end as usize);
+            part.map(<[u8]>::to_vec).ok_or_else(|| Error::Usage(format!("{}: bytes {range:?} are beyond its end", self.url)))
+        })
+    }
+
+    fn identity(&self) -> Option<String> {
+        Some(format!("{}|{}", self.url, self.len))
+    }
+}
+
+/// A file from the person's disk: slices are read when they are asked for.
+pub struct BlobSource {
+    file: web_sys::File,
+}
+
+impl BlobSource {
+    /// Takes the handle.
+    pub fn new(file: web_sys::File) -> BlobSource {
+        BlobSource { file }
+    }
+}
+
+impl ByteSource for BlobSource {
+    fn len(&self) -> u64 {
+        self.file.size() as u64
+    }
+
+    fn read(&self, range: Range<u64>) -> ReadFuture<'_> {
+        Box::pin(async move {
+            let name = self.file.name();
+            let failed = |e: &JsValue| Error::Usage(say(&format!("cannot read {name}"), e));
+            if range.start > range.end || range.end > self.len() {
+                return Err(Error::Usage(format!("{name}: bytes {range:?} are beyond its end")));
+            }
+            let slice = self.file.slice_with_f64_and_f64(range.start as f64, range.end as f64).map_err(|e| failed(&e))?;
+            let buffer = JsFuture::from(slice.array_buffer()).await.map_err(|e| failed(&e))?;
+            Ok(js_sys::Uint8Array::new(&buffer).to_vec())
+        })
+    }
+
+    fn identity(&self) -> Option<String> {
+        Some(format!("{}|{}|{}", self.file.name(), self.len(), self.file.last_modified()))
+    }
+}
+
+/// Hands bytes over as a download.
+pub fn download(name: &str, bytes: &[u8]) -> Result<(), String> {
+    let failed = |e: JsValue| say("the browser refused the download", &e);
+    let parts = js_sys::Array::of1(&js_sys::Uint8Array::from(bytes));
+    let blob = web_sys::Blob::new_with_u8_array_sequence(&parts).map_err(failed)?;
+    let url = web_sys::Url::create_object_url_with_blob(&blob).map_err(failed)?;
+    let document = web_sys::window().and_then(|w| w.document()).ok_or("there is no page")?;
+    let anchor = document.create_element("a").map_err(failed)?;
+    let anchor: web_sys::HtmlAnchorElement = anchor.dyn_into().map_err(|_| "there are no links here".to_string())?;
+    anchor.set_href(&url);
+    anchor.set_download(name);
+    anchor.click();
+    web_sys::Url::revoke_object_url(&url).map_err(failed)
+}
+
+// Pictures in local storage, as base64: the built-in model's are some 20 kB each.
+
+const PREFIX: &str = "admix.history.";
+/// Larger pictures would soon fill the browser's 5 MB.
+const MOST_BYTES: usize = 200 << 10;
+
+fn storage() -> Option<web_sys::Storage> {
+    web_sys::window()?.local_storage().ok()?
+}
+
+/// Keeps a picture; the oldest ones make room for it.
+pub fn keep(id: u64, png: &[u8]) -> Result<(), String> {
+    let storage = storage().ok_or("this browser keeps nothing for this page")?;
+    if png.len() > MOST_BYTES {
+        return Err(format!("a picture of {} kB is too large to be kept here; save it as a file", png.len() >> 10));
+    }
+    let text = base64(png);
+    let key = format!("{PREFIX}{id:010}");
+    while storage.set_item(&key, &text).is_err() {
+        let oldest = keys(&storage).into_iter().next().ok_or("the browser's storage is full")?;
+        storage.remove_item(&oldest).map_err(|e| say("local storage", &e))?;
+    }
+    Ok(())
+}
+
+/// Keeps a picture no longer.
+pub fn forget(id: u64) {
+    if let Some(storage) = storage() {
+        let _ = storage.remove_item(&format!("{PREFIX}{id:010}"));
+    }
+}
+
+/// Every kept picture, oldest first.
+pub fn kept() -> Vec<(u64, Vec<u8>)> {
+    let Some(storage) = storage() else { return Vec::new() };
+    let read = |key: String| {
+        let id = key.strip_prefix(PREFIX)?.parse().ok()?;
+        Some((id, unbase64(&storage.get_item(&key).ok()??)?))
+    };
+    keys(&storage).into_iter().filter_map(read).collect()
+}
+
+fn keys(storage: &web_sys::Storage) -> Vec<String> {
+    let count = storage.length().unwrap_or(0);
+    let mut keys: Vec<String> = (0..count).filter_map(|i| storage.key(i).ok()?).filter(|k| k.starts_with(PREFIX)).collect();
+    keys.sort();
+    keys
+}
+
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// RFC 4648, padded.
+fn base64(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0u32, |w, b| w << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
+        for i in 0..4 {
+            let digit = DIGITS[(word >> (18 - 6 * i)) as usize & 63] as char;
+            out.push(if i <= chunk.len() { digit } else { '=' });
+        }
+    }
+    out
+}
+
+fn unbase64(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut word, mut bits) = (0u32, 0);
+    for c in text.bytes().take_while(|c| *c != b'=') {
+        word = word << 6 | DIGITS.iter().position(|d| *d == c)? as u32;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            out.push((word >> bits) as u8);
+        }
+    }
+    Some(out)
+}
