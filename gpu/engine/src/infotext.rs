@@ -62,7 +62,7 @@ impl Rendered {
             ("Seed", self.seed_of(index).to_string()),
             ("Size", format!("{}x{}", s.width, s.height)),
             ("Model hash", short_hash(&self.model.sha256)),
-            ("Model", short_name(&self.recipe.base.reference)),
+            ("Model", short_name(&self.model.name)),
         ];
         if s.cfg_rescale > 0.0 {
             fields.push(("CFG Rescale phi", s.cfg_rescale.to_string()));
