@@ -7,8 +7,10 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::process::root;
 
-/// Files under this folder are fetched when they are needed; all others are what the page is made of.
+/// Files under this folder are not what the page is made of: they are kept for offline use in the background.
 const ASSETS: &str = "assets/";
+/// Of those, what is kept only once it was used: a first visit should not fetch every checkpoint.
+const ON_DEMAND: &str = "assets/finetunes/";
 
 /// The command: `stamp [DIR]`. Trunk names the folder in an environment variable.
 pub fn run(arguments: &[String]) -> Result<()> {
@@ -71,8 +73,9 @@ pub fn stamp(dir: &Path) -> Result<String> {
     let files: Vec<String> = files_under(dir)?.into_iter().filter(|file| file != "sw.js").collect();
     let paths: Vec<PathBuf> = files.iter().map(|file| dir.join(file)).chain([worker.clone()]).collect();
     let version = hash_files(&paths)?;
+    let (mut assets, shell): (Vec<&String>, Vec<&String>) = files.iter().partition(|file| file.starts_with(ASSETS));
+    assets.retain(|file| !file.starts_with(ON_DEMAND));
     // The page is asked for by the folder's name.
-    let (assets, shell): (Vec<&String>, Vec<&String>) = files.iter().partition(|file| file.starts_with(ASSETS));
     let shell: Vec<String> =
         shell.into_iter().map(|file| if file == "index.html" { "./".into() } else { file.clone() }).collect();
 
