@@ -56,7 +56,7 @@ impl Default for Prefs {
 
 /// What is kept between starts, apart from the pictures.
 #[derive(Default, Serialize, Deserialize)]
-struct Saved {
+pub(super) struct Saved {
     document: Option<Document>,
     prefs: Prefs,
     shelf: SavedShelf,
@@ -109,7 +109,7 @@ impl Studio {
         Ok(Studio::with(creation.egui_ctx.clone(), gpu, saved.unwrap_or_default(), History::load()))
     }
 
-    fn with(context: Context, gpu: Arc<Gpu>, saved: Saved, history: History) -> Studio {
+    pub(super) fn with(context: Context, gpu: Arc<Gpu>, saved: Saved, history: History) -> Studio {
         super::theme::install(&context);
         let wake: crate::session::Wake = Arc::new(move || context.request_repaint());
         let mut canvas = Canvas::default();
@@ -341,13 +341,16 @@ impl Studio {
     /// True when the mix is the one last exported.
     pub fn is_exported(&self) -> bool {
         let now = self.document.effective();
-        self.exported.as_ref().is_some_and(|e| (&e.base, &e.merge, &e.adapters) == (&now.base, &now.merge, &now.adapters))
+        self.exported
+            .as_ref()
+            .is_some_and(|e| (&e.base, &e.merge, &e.adapters) == (&now.base, &now.merge, &now.adapters))
     }
 
     /// Writes the mix as a checkpoint.
     pub fn export(&mut self) {
         let recipe = self.document.effective();
-        let name = format!("{}.safetensors", self.document.summary().replace([' ', '+', ',', '/'], "-").replace("--", "-"));
+        let name =
+            format!("{}.safetensors", self.document.summary().replace([' ', '+', ',', '/'], "-").replace("--", "-"));
         #[cfg(not(target_arch = "wasm32"))]
         {
             let (places, inbox) = (self.export_places.clone(), self.inbox.clone());
@@ -435,7 +438,10 @@ impl Studio {
             .chain(recipe.adapters.iter().map(|a| &a.source.reference));
         for reference in refs {
             if self.shelf.find(reference).is_none() && !file_exists(reference) {
-                missing.push(format!("{}: not on the shelf; drop its file to add it ({reference})", catalogue::short(reference)));
+                missing.push(format!(
+                    "{}: not on the shelf; drop its file to add it ({reference})",
+                    catalogue::short(reference)
+                ));
             }
         }
         if missing.is_empty() {
@@ -492,7 +498,10 @@ impl Studio {
             return;
         }
         if finished.dropped_tokens > 0 {
-            let text = format!("The prompt is {} tokens too long for this model; they were left out.", finished.dropped_tokens);
+            let text = format!(
+                "The prompt is {} tokens too long for this model; they were left out.",
+                finished.dropped_tokens
+            );
             self.notices.add(Level::Warning, text, Vec::new());
         }
         let before = self.canvas.shown;
@@ -528,7 +537,8 @@ impl Studio {
         if context.input_mut(|i| i.consume_shortcut(&COMMAND_ENTER)) {
             self.make();
         }
-        let redo = context.input_mut(|i| i.consume_key(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z)) || pressed(Key::Y);
+        let redo =
+            context.input_mut(|i| i.consume_key(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z)) || pressed(Key::Y);
         if redo {
             self.redo();
         } else if pressed(Key::Z) {
@@ -595,7 +605,8 @@ impl eframe::App for Studio {
 
     fn save(&mut self, storage: &mut dyn eframe::Storage) {
         self.history.save();
-        let saved = Saved { document: Some(self.document.clone()), prefs: self.prefs.clone(), shelf: self.shelf.to_save() };
+        let saved =
+            Saved { document: Some(self.document.clone()), prefs: self.prefs.clone(), shelf: self.shelf.to_save() };
         match serde_json::to_string(&saved) {
             Ok(text) => storage.set_string("studio", text),
             Err(error) => log::error!("the settings cannot be kept: {error}"),

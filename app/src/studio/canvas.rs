@@ -93,7 +93,13 @@ impl Canvas {
 
         match (&pictures[..], other) {
             ([], _) => {
-                ui.painter().text(space.center(), Align2::CENTER_CENTER, empty_text, egui::FontId::proportional(17.0), p.soft);
+                ui.painter().text(
+                    space.center(),
+                    Align2::CENTER_CENTER,
+                    empty_text,
+                    egui::FontId::proportional(17.0),
+                    p.soft,
+                );
             }
             ([one, ..], Some(other)) => self.compared(ui, space, one, &other, &response),
             ([one], None) => {
@@ -208,7 +214,9 @@ fn progress(ui: &Ui, rect: Rect, live: &Live) {
             let left = left.map_or(String::new(), |s| format!(" - {s:.1} s left"));
             (ratio(done, total), format!("step {done}/{total}{left}"))
         }
-        Stage::Decode { done, total } => (1.0, if total > 1 { format!("decoding {done}/{total}") } else { "decoding".into() }),
+        Stage::Decode { done, total } => {
+            (1.0, if total > 1 { format!("decoding {done}/{total}") } else { "decoding".into() })
+        }
         Stage::Export { done, total } => (ratio(done, total), format!("writing {done}/{total}")),
     };
     let bar = Rect::from_min_max(pos2(rect.left(), rect.bottom() - 4.0), rect.max);

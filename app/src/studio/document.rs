@@ -136,7 +136,10 @@ impl Document {
 
     /// True where the second model's weight is a share, so that the first has the rest.
     pub fn is_between(&self) -> bool {
-        self.recipe.merge.first().is_some_and(|s| ["weighted_sum", "slerp", "nuslerp", "karcher"].contains(&s.method.as_str()))
+        self.recipe
+            .merge
+            .first()
+            .is_some_and(|s| ["weighted_sum", "slerp", "nuslerp", "karcher"].contains(&s.method.as_str()))
     }
 
     /// True when there is something to export that no file holds.

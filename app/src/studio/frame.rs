@@ -43,5 +43,7 @@ pub fn run(files: &[std::path::PathBuf]) -> Result<(), String> {
             Ok(Box::new(studio))
         }),
     )
-    .map_err(|error| format!("the window cannot open: {error}; the command line works without one (admix render --help)"))
+    .map_err(|error| {
+        format!("the window cannot open: {error}; the command line works without one (admix render --help)")
+    })
 }

@@ -13,7 +13,11 @@ const NARROW: f32 = 860.0;
 pub fn show(studio: &mut Studio, ui: &mut Ui) {
     let narrow = ui.available_width() < NARROW;
     Panel::top("top").exact_size(38.0).show(ui, |ui| panels::top::show(studio, ui));
-    if narrow { small(studio, ui) } else { large(studio, ui) }
+    if narrow {
+        small(studio, ui)
+    } else {
+        large(studio, ui)
+    }
     panels::details::show(studio, ui);
     panels::palette::show(studio, ui);
 }
@@ -50,10 +54,13 @@ fn large(studio: &mut Studio, ui: &mut Ui) {
         Panel::left("left").default_size(270.0).size_range(200.0..=460.0).frame(frame).show(ui, |ui| {
             if shelf && history {
                 let half = ui.available_height() * 0.45;
-                Panel::bottom("history").resizable(true).default_size(half).min_size(110.0).frame(Frame::NONE).show(ui, |ui| {
-                    ui.add_space(8.0);
-                    panels::history::show(studio, ui);
-                });
+                Panel::bottom("history").resizable(true).default_size(half).min_size(110.0).frame(Frame::NONE).show(
+                    ui,
+                    |ui| {
+                        ui.add_space(8.0);
+                        panels::history::show(studio, ui);
+                    },
+                );
             }
             if shelf {
                 CentralPanel::default().frame(Frame::NONE).show(ui, |ui| panels::shelf::show(studio, ui));
@@ -68,10 +75,13 @@ fn large(studio: &mut Studio, ui: &mut Ui) {
         Panel::right("right").default_size(310.0).size_range(260.0..=520.0).frame(frame).show(ui, |ui| {
             if mix && guide {
                 let half = ui.available_height() * 0.5;
-                Panel::bottom("guide").resizable(true).default_size(half).min_size(110.0).frame(Frame::NONE).show(ui, |ui| {
-                    ui.add_space(8.0);
-                    panels::guide::show(studio, ui);
-                });
+                Panel::bottom("guide").resizable(true).default_size(half).min_size(110.0).frame(Frame::NONE).show(
+                    ui,
+                    |ui| {
+                        ui.add_space(8.0);
+                        panels::guide::show(studio, ui);
+                    },
+                );
             }
             if mix {
                 CentralPanel::default().frame(Frame::NONE).show(ui, |ui| panels::mix::show(studio, ui));

@@ -50,7 +50,8 @@ impl LiveRender {
         }
         // A render that has not shown anything yet may get that far: a drag that replaced it at every frame would never show a picture.
         let running = desk.live().filter(|l| l.purpose.is_live());
-        let may_replace = running.is_none_or(|l| l.preview.is_some_and(|(_, step)| step >= 2) || l.purpose == Purpose::Settle);
+        let may_replace =
+            running.is_none_or(|l| l.preview.is_some_and(|(_, step)| step >= 2) || l.purpose == Purpose::Settle);
         let render = |recipe, purpose| Work::Render(Box::new(Render { recipe, purpose, given: Given::default() }));
         let Some(since) = self.changed_at else { return };
         if !turning && now - since >= SETTLE_SECONDS {

@@ -10,6 +10,8 @@ mod live;
 mod notices;
 mod panels;
 mod shelf;
+#[cfg(test)]
+mod tests;
 pub mod theme;
 mod widgets;
 

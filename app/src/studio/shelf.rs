@@ -120,11 +120,24 @@ impl Shelf {
     }
 
     /// Puts a file on the shelf, on top of those added before, and asks for its card.
-    pub fn add(&mut self, desk: &mut Desk, reference: &str, bundle: Option<admix_engine::files::Bundle>, against: &str) {
+    pub fn add(
+        &mut self,
+        desk: &mut Desk,
+        reference: &str,
+        bundle: Option<admix_engine::files::Bundle>,
+        against: &str,
+    ) {
         self.items.retain(|i| i.reference != reference);
         let at = self.items.iter().position(|i| !i.builtin).unwrap_or(self.items.len());
         let name = catalogue::short(reference);
-        let item = Item { reference: reference.into(), name, builtin: false, card: None, against: against.into(), is_adapter: true };
+        let item = Item {
+            reference: reference.into(),
+            name,
+            builtin: false,
+            card: None,
+            against: against.into(),
+            is_adapter: true,
+        };
         self.items.insert(at, item);
         self.asked.insert((reference.into(), against.into()));
         desk.submit(Work::Open(Open { reference: reference.into(), bundle, against: against.into() }));

@@ -94,11 +94,16 @@ fn adapter(ui: &mut Ui, a: &Shelved, words: &mut Option<String>) {
     for (group, count) in groups(&missing) {
         ui.label(RichText::new(format!("{count} in {group}")).small());
     }
-    ScrollArea::vertical().max_height(140.0).auto_shrink([false, true]).show_rows(ui, 15.0, missing.len(), |ui, range| {
-        for i in range {
-            ui.label(RichText::new(missing[i]).small().monospace());
-        }
-    });
+    ScrollArea::vertical().max_height(140.0).auto_shrink([false, true]).show_rows(
+        ui,
+        15.0,
+        missing.len(),
+        |ui, range| {
+            for i in range {
+                ui.label(RichText::new(missing[i]).small().monospace());
+            }
+        },
+    );
 }
 
 /// Names by their leading part, most frequent first.

@@ -83,7 +83,11 @@ fn negative(studio: &mut Studio, ui: &mut Ui) {
         ui.label("Negative prompt").on_hover_text("What the picture should not show. Without effect at CFG 1.");
         let (tokens, room) = studio.counts[1];
         if tokens > 0 {
-            ui.label(RichText::new(format!("{tokens}/{room}")).small().color(if tokens > room { p.bad } else { p.soft }));
+            ui.label(RichText::new(format!("{tokens}/{room}")).small().color(if tokens > room {
+                p.bad
+            } else {
+                p.soft
+            }));
         }
     });
     let edit = TextEdit::multiline(&mut text).desired_rows(1).desired_width(f32::INFINITY).hint_text("nothing");
@@ -92,7 +96,13 @@ fn negative(studio: &mut Studio, ui: &mut Ui) {
 }
 
 /// A choice from a registry, the citation as help.
-fn choice(ui: &mut Ui, label: &str, help: &str, infos: impl Iterator<Item = admix_engine::sample::Info>, value: &mut String) {
+fn choice(
+    ui: &mut Ui,
+    label: &str,
+    help: &str,
+    infos: impl Iterator<Item = admix_engine::sample::Info>,
+    value: &mut String,
+) {
     let infos: Vec<_> = infos.collect();
     ui.horizontal(|ui| {
         help_label(ui, label, help);
@@ -100,13 +110,18 @@ fn choice(ui: &mut Ui, label: &str, help: &str, infos: impl Iterator<Item = admi
         let text = now.map_or(value.as_str(), |i| i.label).to_string();
         let citation = now.map_or("", |i| i.citation);
         let width = ui.available_width();
-        let response = ComboBox::from_id_salt(label).selected_text(text).width(width).truncate().height(420.0).show_ui(ui, |ui| {
-            for info in &infos {
-                if ui.selectable_label(info.name == value.as_str(), info.label).on_hover_text(info.citation).clicked() {
-                    *value = info.name.into();
+        let response =
+            ComboBox::from_id_salt(label).selected_text(text).width(width).truncate().height(420.0).show_ui(ui, |ui| {
+                for info in &infos {
+                    if ui
+                        .selectable_label(info.name == value.as_str(), info.label)
+                        .on_hover_text(info.citation)
+                        .clicked()
+                    {
+                        *value = info.name.into();
+                    }
                 }
-            }
-        });
+            });
         response.response.accessible_name(label).on_hover_text(format!("{help}\n{citation}"));
     });
 }

@@ -42,7 +42,9 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
                 for column in 0..columns {
                     let n = row * columns + column;
                     // Newest first.
-                    let Some(entry) = count.checked_sub(n + 1).and_then(|at| studio.history.entries.get_mut(at)) else { break };
+                    let Some(entry) = count.checked_sub(n + 1).and_then(|at| studio.history.entries.get_mut(at)) else {
+                        break;
+                    };
                     let id = entry.id;
                     let (rect, response) = ui.allocate_exact_size(vec2(CELL, CELL), Sense::click());
                     let more = entry.pictures.len();
@@ -51,7 +53,12 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
                     }
                     if more > 1 {
                         let at = rect.right_bottom() - vec2(4.0, 4.0);
-                        crate::studio::widgets::caption(ui.painter(), at, egui::Align2::RIGHT_BOTTOM, &more.to_string());
+                        crate::studio::widgets::caption(
+                            ui.painter(),
+                            at,
+                            egui::Align2::RIGHT_BOTTOM,
+                            &more.to_string(),
+                        );
                     }
                     let edge = if studio.canvas.shown == Some(id) {
                         Some(p.fill)
@@ -64,7 +71,9 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
                         ui.painter().rect_stroke(rect, 6.0, egui::Stroke::new(2.0, color), egui::StrokeKind::Inside);
                     }
                     let prompt = entry.recipe.sample.prompt.clone().unwrap_or_default();
-                    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, format!("Picture {id}: {prompt}")));
+                    response.widget_info(|| {
+                        egui::WidgetInfo::labeled(egui::Role::Button, true, format!("Picture {id}: {prompt}"))
+                    });
                     let seconds = entry.seconds.map_or(String::new(), |s| format!("\n{s:.1} s"));
                     let response = response.on_hover_text(format!("{}{seconds}", entry.infotext));
                     if response.clicked() {

@@ -30,7 +30,13 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
 }
 
 /// A choice among the shelf's models; the reference that was chosen.
-fn model_choice(ui: &mut Ui, id: &str, now: &str, others: &[(String, String)], none: Option<&str>) -> Option<Option<String>> {
+fn model_choice(
+    ui: &mut Ui,
+    id: &str,
+    now: &str,
+    others: &[(String, String)],
+    none: Option<&str>,
+) -> Option<Option<String>> {
     let mut chosen = None;
     let text = if now.is_empty() { none.unwrap_or_default().to_string() } else { short(now) };
     let width = ui.available_width();
@@ -88,7 +94,11 @@ fn models(studio: &mut Studio, ui: &mut Ui) {
     ui.spacing_mut().slider_width = ui.available_width();
     let range = if between { 0.0..=1.0 } else { 0.0..=2.0 };
     let slider = ui.add(Slider::new(&mut weight, range).show_value(false)).accessible_name("Share of B");
-    slider.on_hover_text(if between { "Left is all A, right is all B" } else { "How much of B's change is added to A" });
+    slider.on_hover_text(if between {
+        "Left is all A, right is all B"
+    } else {
+        "How much of B's change is added to A"
+    });
     let method_text = studio.document.recipe.merge.first().map(|s| s.method.clone()).unwrap_or_default();
     if let Some(stage) = studio.document.recipe.merge.first_mut() {
         if let Some(model) = stage.models.first_mut()
@@ -127,7 +137,14 @@ fn models(studio: &mut Studio, ui: &mut Ui) {
                 ui.push_id(i, |ui| {
                     for k in m.model_knobs() {
                         let kind = (k.kind == KnobKind::Whole, k.kind == KnobKind::Switch);
-                        knob_row(ui, (k.name, k.label, k.help), (k.min, k.max, k.default), &[], kind, &mut model.params);
+                        knob_row(
+                            ui,
+                            (k.name, k.label, k.help),
+                            (k.min, k.max, k.default),
+                            &[],
+                            kind,
+                            &mut model.params,
+                        );
                     }
                 });
             }

@@ -65,7 +65,11 @@ pub fn show(studio: &mut Studio, ui: &Ui) {
     let modal = egui::Modal::new(egui::Id::unique("commands")).show(ui.ctx(), |ui| {
         let p = palette(ui);
         ui.set_width(360.0);
-        let edit = ui.add(TextEdit::singleline(&mut studio.palette.text).hint_text("What do you want to do?").desired_width(f32::INFINITY));
+        let edit = ui.add(
+            TextEdit::singleline(&mut studio.palette.text)
+                .hint_text("What do you want to do?")
+                .desired_width(f32::INFINITY),
+        );
         if std::mem::take(&mut studio.palette.fresh) {
             edit.request_focus();
         }

@@ -7,7 +7,8 @@ use crate::studio::theme::palette;
 use crate::studio::widgets::{Icon, big_button, chip, icon_button};
 
 /// Prompts to try with the built-in model.
-const EXAMPLES: &[&str] = &["a red apple", "a fox", "a cat on a pink background", "a blue mushroom", "a rocket and a moon"];
+const EXAMPLES: &[&str] =
+    &["a red apple", "a fox", "a cat on a pink background", "a blue mushroom", "a rocket and a moon"];
 
 /// Draws the prompt and its row of buttons.
 pub fn show(studio: &mut Studio, ui: &mut Ui) {
@@ -53,6 +54,9 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
             studio.set_live(live);
         }
         seed(studio, ui);
+        if studio.canvas.shown.is_some() && icon_button(ui, Icon::Save, "Save the picture as PNG, its recipe inside (Ctrl+S)").clicked() {
+            studio.save_shown();
+        }
         let (tokens, room) = studio.counts[0];
         if room > 0 {
             let text = RichText::new(format!("{tokens}/{room}")).small();

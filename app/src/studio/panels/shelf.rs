@@ -28,8 +28,12 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
             }
         });
     });
-    ui.add(TextEdit::singleline(&mut studio.search).hint_text("Search names, types, triggers").desired_width(f32::INFINITY))
-        .accessible_name("Search the shelf");
+    ui.add(
+        TextEdit::singleline(&mut studio.search)
+            .hint_text("Search names, types, triggers")
+            .desired_width(f32::INFINITY),
+    )
+    .accessible_name("Search the shelf");
     let shown = studio.shelf.matching(&studio.search);
     if shown.len() < studio.shelf.items.len() {
         let text = format!("{} of {}", shown.len(), studio.shelf.items.len());
@@ -40,14 +44,19 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
     }
     let mut ask = None;
     let base = studio.document.recipe.base.reference.clone();
-    ScrollArea::vertical().id_salt("shelf rows").auto_shrink([false, true]).show_rows(ui, ROW_HEIGHT, shown.len(), |ui, range| {
-        for at in range {
-            let at = shown[at];
-            // Only what is in sight is read: a library of ten thousand files opens as quickly as one of ten.
-            studio.shelf.ask(&mut studio.desk, at, &base);
-            row(studio, ui, at, &base, &mut ask);
-        }
-    });
+    ScrollArea::vertical().id_salt("shelf rows").auto_shrink([false, true]).show_rows(
+        ui,
+        ROW_HEIGHT,
+        shown.len(),
+        |ui, range| {
+            for at in range {
+                let at = shown[at];
+                // Only what is in sight is read: a library of ten thousand files opens as quickly as one of ten.
+                studio.shelf.ask(&mut studio.desk, at, &base);
+                row(studio, ui, at, &base, &mut ask);
+            }
+        },
+    );
     ui.add_space(4.0);
     ui.label(RichText::new("Drop .safetensors, PNG or recipe files anywhere.").small().color(p.soft));
     match ask {
@@ -80,7 +89,13 @@ fn row(studio: &Studio, ui: &mut Ui, at: usize, base: &str, ask: &mut Option<Ask
     let square = egui::Rect::from_min_size(rect.min + vec2(6.0, 8.0), vec2(32.0, 32.0));
     ui.painter().rect_filled(square, 7.0, colour_of(&item.name, ui.visuals().dark_mode));
     let letters: String = item.name.chars().take(2).collect();
-    ui.painter().text(square.center(), egui::Align2::CENTER_CENTER, letters, FontId::proportional(13.0), Color32::WHITE);
+    ui.painter().text(
+        square.center(),
+        egui::Align2::CENTER_CENTER,
+        letters,
+        FontId::proportional(13.0),
+        Color32::WHITE,
+    );
 
     let text = egui::Rect::from_min_max(rect.min + vec2(46.0, 5.0), rect.max - vec2(4.0, 4.0));
     let mut inner = ui.new_child(egui::UiBuilder::new().max_rect(text));
@@ -116,11 +131,19 @@ fn row(studio: &Studio, ui: &mut Ui, at: usize, base: &str, ask: &mut Option<Ask
         if !item.triggers().is_empty() {
             ui.label(format!("Triggers: {}", item.triggers().join(", ")));
         }
-        ui.label(RichText::new(if item.is_adapter() { "Click for its card" } else { "Click to use this model" }).color(p.soft));
+        ui.label(
+            RichText::new(if item.is_adapter() { "Click for its card" } else { "Click to use this model" })
+                .color(p.soft),
+        );
     });
-    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, format!("{}: {}", item.name, item.line())));
+    response
+        .widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, format!("{}: {}", item.name, item.line())));
     if response.clicked() {
-        *ask = Some(if item.is_adapter() || !sound { Ask::Details(reference.clone()) } else { Ask::Base(reference.clone()) });
+        *ask = Some(if item.is_adapter() || !sound {
+            Ask::Details(reference.clone())
+        } else {
+            Ask::Base(reference.clone())
+        });
     }
     response.context_menu(|ui| {
         if item.is_adapter() {

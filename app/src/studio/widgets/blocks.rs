@@ -1,7 +1,7 @@
 //! Weights by block as a curve that is drawn with the pointer.
 
 use admix_engine::mix::recipe::Blocks;
-use egui::{Align2, FontId, Response, Sense, Ui, WidgetInfo, Role, pos2, vec2};
+use egui::{Align2, FontId, Response, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 
 use crate::studio::theme::palette;
 
@@ -66,7 +66,10 @@ pub fn block_curve(ui: &mut Ui, what: &str, blocks: &mut Blocks) -> Response {
             let v = value(blocks, i);
             let left = chart.left() + i as f32 * step;
             let top = chart.bottom() - v / TOP * chart.height();
-            let bar = egui::Rect::from_min_max(pos2(left + 2.0, top.min(chart.bottom() - 1.0)), pos2(left + step - 2.0, chart.bottom()));
+            let bar = egui::Rect::from_min_max(
+                pos2(left + 2.0, top.min(chart.bottom() - 1.0)),
+                pos2(left + step - 2.0, chart.bottom()),
+            );
             painter.rect_filled(bar, 3.0, if v == 1.0 { p.soft.gamma_multiply(0.5) } else { p.fill });
             let at = pos2(left + step / 2.0, rect.bottom());
             painter.text(at, Align2::CENTER_BOTTOM, label, FontId::proportional(10.0), p.soft);
@@ -76,7 +79,13 @@ pub fn block_curve(ui: &mut Ui, what: &str, blocks: &mut Blocks) -> Response {
         {
             let bar = ((pointer.x - chart.left()) / step).clamp(0.0, NAMES.len() as f32 - 1.0) as usize;
             let text = format!("{} {:.2}", NAMES[bar].0, value(blocks, bar));
-            painter.text(chart.right_top() + vec2(-5.0, 3.0), Align2::RIGHT_TOP, text, FontId::proportional(11.0), p.ink);
+            painter.text(
+                chart.right_top() + vec2(-5.0, 3.0),
+                Align2::RIGHT_TOP,
+                text,
+                FontId::proportional(11.0),
+                p.ink,
+            );
         }
     }
     response.on_hover_cursor(egui::CursorIcon::Crosshair)

@@ -1,6 +1,8 @@
 //! Buttons, chips and labelled sliders.
 
-use egui::{Align2, Button, Color32, FontId, Response, RichText, Sense, Slider, Stroke, StrokeKind, Ui, WidgetInfo, Role, vec2};
+use egui::{
+    Align2, Button, Color32, FontId, Response, RichText, Role, Sense, Slider, Stroke, StrokeKind, Ui, WidgetInfo, vec2,
+};
 
 use crate::studio::theme::palette;
 
