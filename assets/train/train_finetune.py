@@ -57,6 +57,7 @@ def main():
     ap.add_argument("--cache", required=True)
     ap.add_argument("--out", required=True)
     ap.add_argument("--minutes", type=float, default=5)
+    ap.add_argument("--steps", type=int, default=0, help="this many steps instead of --minutes")
     ap.add_argument("--batch", type=int, default=32, help="per process")
     ap.add_argument("--lr", type=float, default=5e-4)
     ap.add_argument("--seed", type=int, default=31)
@@ -82,7 +83,7 @@ def main():
         torch.save(dict(unet=unet.state_dict(), opt=opt.state_dict(), ema=ema, step=step, spent=time.time() - start), state_path)
 
     while True:
-        t = common.agree((time.time() - start) / total, world)
+        t = common.agree(step / a.steps if a.steps else (time.time() - start) / total, world)
         if t >= 1:
             break
         for g in opt.param_groups:

@@ -47,7 +47,7 @@ def pictures(job, a, rng):
     out = []
     if job["kind"] == "style":
         from styles import apply_style
-        for n in names:
+        for n in rng.sample(names, min(len(names), a.style_names)):
             d = get(n)
             p = apply_style(job["style"], d) if job.get("style") else common.flatten(d)
             out.append((p, [f"{n}, {job['trigger']}", f"{common.article(n)}, {job['trigger']}", n], 1.0))
@@ -89,7 +89,7 @@ def train(job, a):
     weights = [p[2] for p in pics]
     start, total, step, losses = time.time(), a.minutes * 60, 0, []
     ids_of = {}
-    while (t := (time.time() - start) / total) < 1:
+    while (t := step / a.steps if a.steps else (time.time() - start) / total) < 1:
         for g in opt.param_groups:
             g["lr"] = float(a.lr * min(1, (step + 1) / 15) * (0.03 + 0.485 * (1 + math.cos(math.pi * t))))
         pick = rng.choices(range(len(pics)), weights, k=a.batch)
@@ -117,6 +117,8 @@ def train(job, a):
         save_peft(path, u, t5, job["rank"], job["alpha"])
     path.chmod(0o644)
     print(job["name"], "done", step, "steps", path.stat().st_size, "bytes", f"loss {np.mean(losses[-50:]):.4f}", flush=True)
+    if a.no_sheet:
+        return
     with torch.no_grad():
         prompts = examples(job)
         enc = tuned if tuned is not None else text
@@ -153,7 +155,11 @@ def main():
     ap.add_argument("--jobs", default=str(common.HERE / "adapters.json"))
     ap.add_argument("--part", default="0/1")
     ap.add_argument("--only")
+    ap.add_argument("--no-sheet", action="store_true")
+    ap.add_argument("--backwards", action="store_true")
     ap.add_argument("--minutes", type=float, default=2.5)
+    ap.add_argument("--steps", type=int, default=0, help="this many steps instead of --minutes")
+    ap.add_argument("--style-names", type=int, default=400, help="at most so many names teach a style")
     ap.add_argument("--batch", type=int, default=24)
     ap.add_argument("--lr", type=float, default=3e-3)
     ap.add_argument("--seed", type=int, default=41)
@@ -163,12 +169,19 @@ def main():
     jobs = json.loads(Path(a.jobs).read_text())
     if not a.catalogue:
         part, parts = map(int, a.part.split("/"))
-        for k, job in enumerate(jobs):
+        for k, job in list(enumerate(jobs))[::-1 if a.backwards else 1]:
             if k % parts != part or (a.only and job["name"] not in a.only.split(",")):
                 continue
             if (Path(a.out) / f"{job['name']}.safetensors").exists():
                 continue
-            train(job, a)
+            try:  # two runs may share one list
+                (Path(a.work) / f"{job['name']}.lock").touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            try:
+                train(job, a)
+            finally:
+                (Path(a.work) / f"{job['name']}.lock").unlink()
     catalogue(jobs, a.out)
 
 

@@ -22,6 +22,7 @@ def main():
     ap.add_argument("--vae", default="out/train/vae/vae")
     ap.add_argument("--out", default="out/train/preview")
     ap.add_argument("--minutes", type=float, default=5)
+    ap.add_argument("--steps", type=int, default=0, help="this many steps instead of --minutes")
     ap.add_argument("--batch", type=int, default=8)
     ap.add_argument("--lr", type=float, default=3e-3)
     ap.add_argument("--seed", type=int, default=21)
@@ -44,7 +45,7 @@ def main():
     start, total, step, losses, pool = time.time(), a.minutes * 60, 0, [], []
     rng = random.Random(a.seed + rank)
     while True:
-        t = common.agree((time.time() - start) / total, world)
+        t = common.agree(step / a.steps if a.steps else (time.time() - start) / total, world)
         if t >= 1:
             break
         if len(pool) < 12 or step % 6 == 0:

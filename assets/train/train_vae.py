@@ -118,6 +118,7 @@ def main():
     ap.add_argument("--data", default="out/train/data")
     ap.add_argument("--out", default="out/train/vae")
     ap.add_argument("--minutes", type=float, default=20, help="wall time of this run's schedule")
+    ap.add_argument("--steps", type=int, default=0, help="this many steps instead of --minutes")
     ap.add_argument("--batch", type=int, default=16)
     ap.add_argument("--crop", type=int, default=64)
     ap.add_argument("--lr", type=float, default=2e-3)
@@ -154,7 +155,7 @@ def main():
         Path(str(state_path) + ".tmp").replace(state_path)
 
     while True:
-        t = common.agree((time.time() - start) / total, world)
+        t = common.agree((step - first) / a.steps if a.steps else (time.time() - start) / total, world)
         if t >= 1:
             break
         crop = a.crop if t < 0.85 else 128
