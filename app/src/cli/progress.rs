@@ -23,7 +23,7 @@ impl Bar {
         if !self.on {
             return;
         }
-        let filled = if total == 0 { 0 } else { (done * WIDTH / total).min(WIDTH) };
+        let filled = (done * WIDTH).checked_div(total).unwrap_or(0).min(WIDTH);
         let bar = format!("{what:<8} [{}{}] {done}/{total}", "#".repeat(filled), "-".repeat(WIDTH - filled));
         self.line(bar);
     }

@@ -11,7 +11,7 @@ pub const APP_ID: &str = "admix";
 pub fn wgpu_options() -> WgpuConfiguration {
     let mut setup = WgpuSetupCreateNew::without_display_handle();
     // GL has no compute worth the name; WebGPU and the native interfaces are in PRIMARY.
-    setup.instance_descriptor.backends = setup.instance_descriptor.backends & eframe::wgpu::Backends::PRIMARY;
+    setup.instance_descriptor.backends &= eframe::wgpu::Backends::PRIMARY;
     setup.device_descriptor = Arc::new(|adapter| admix_engine::tensor::device_descriptor(adapter, false));
     WgpuConfiguration { wgpu_setup: WgpuSetup::CreateNew(setup), ..WgpuConfiguration::default() }
 }
