@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use admix_files::DType;
-use admix_files::checkpoint::Checkpoint;
+use admix_files::checkpoint::{Checkpoint, ModelFamily};
 use admix_files::config::TinyVaeConfig;
 use admix_files::safetensors::Index;
 use admix_mix::Mixer;
@@ -66,6 +66,8 @@ impl Networks {
         };
         let tokenizer = match &checkpoint.tokenizer {
             Some(files) => Tokenizer::from_files(files)?,
+            // Stable Diffusion 2 pads with "!" where 1 pads with the end token.
+            None if checkpoint.family == ModelFamily::Sd2 => Tokenizer::clip().with_pad("!"),
             None => Tokenizer::clip(),
         };
         Ok(Networks { store, text, unet, vae, preview: None, tokenizer, filled: BTreeMap::new() })

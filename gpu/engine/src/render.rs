@@ -372,6 +372,13 @@ async fn encode_prompt(
     clip_skip: usize,
 ) -> Result<(Vec<f32>, usize), EngineError> {
     let encoded = networks.tokenizer.encode(prompt, text.length());
+    if let Some(id) = encoded.ids.iter().find(|id| **id as usize >= text.vocabulary()) {
+        let size = text.vocabulary();
+        return Err(EngineError::Input(format!(
+            "the prompt gives token {id}, but this text encoder knows only {size}: the checkpoint's tokenizer is missing or belongs to another \
+             model; put its vocab.json and merges.txt into the folder's tokenizer/, or give the embeddings yourself (--embeds)"
+        )));
+    }
     let pass = text.record(gpu, 1, clip_skip.saturating_sub(1))?;
     let bits: Vec<f32> = encoded.ids.iter().map(|id| f32::from_bits(*id)).collect();
     pass.tokens.write(gpu, &bits);

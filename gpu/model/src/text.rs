@@ -86,6 +86,11 @@ impl TextEncoder {
         self.length
     }
 
+    /// Tokens the embedding table holds.
+    pub fn vocabulary(&self) -> usize {
+        self.table.k
+    }
+
     /// Elements of a token's state.
     pub fn width(&self) -> usize {
         self.width

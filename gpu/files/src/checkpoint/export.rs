@@ -1,6 +1,6 @@
 //! Which file holds which key when a checkpoint (or a mix on its base) is written, in any layout.
 
-use super::{Checkpoint, Format, ModelFamily, TensorRef};
+use super::{Checkpoint, Format, ModelFamily, TensorRef, TokenizerFiles};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::layout::ldm::{self, UNetBlocks, VaeBlocks};
@@ -144,7 +144,13 @@ impl Checkpoint {
             fields.remove("prediction_type");
         }
         map.insert("scheduler".into(), scheduler);
-        IndexMap::from([(Hints::KEY.to_owned(), Value::Object(map).to_string())])
+        let mut metadata = IndexMap::from([(Hints::KEY.to_owned(), Value::Object(map).to_string())]);
+        // Without its tokenizer a model of another vocabulary than CLIP's would read prompts differently.
+        let vocabulary = self.text_encoder.as_ref().map_or(0, |c| c.vocab_size);
+        if let Some(text) = self.tokenizer.as_ref().and_then(|t| t.to_metadata(vocabulary)) {
+            metadata.insert(TokenizerFiles::METADATA.to_owned(), text);
+        }
+        metadata
     }
 
     fn one_file(&self, tensors: Vec<ExportTensor>) -> Export {

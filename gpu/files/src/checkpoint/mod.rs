@@ -123,6 +123,54 @@ pub struct TokenizerFiles {
     pub special_tokens: Option<Vec<u8>>,
 }
 
+impl TokenizerFiles {
+    /// The metadata key under which a single file carries its tokenizer: a JSON object of file names and their texts.
+    pub const METADATA: &'static str = "admix_tokenizer";
+    /// Tokens of CLIP's own vocabulary: programs have that one built in, so files need not carry it.
+    const CLIP_VOCABULARY: usize = 49_408;
+    /// Longest text that goes into a header.
+    const LONGEST: usize = 8 << 20;
+
+    fn named(&self) -> [(&'static str, &Option<Vec<u8>>); 5] {
+        [
+            ("vocab.json", &self.vocab),
+            ("merges.txt", &self.merges),
+            ("tokenizer.json", &self.tokenizer),
+            ("tokenizer_config.json", &self.config),
+            ("special_tokens_map.json", &self.special_tokens),
+        ]
+    }
+
+    /// The text for a single file's metadata; none for CLIP's own vocabulary and for texts too long for a header.
+    pub fn to_metadata(&self, vocabulary: usize) -> Option<String> {
+        if vocabulary == Self::CLIP_VOCABULARY {
+            return None;
+        }
+        let mut map = serde_json::Map::new();
+        for (name, text) in self.named() {
+            if let Some(text) = text.as_ref().and_then(|t| std::str::from_utf8(t).ok()) {
+                map.insert(name.into(), text.into());
+            }
+        }
+        let text = serde_json::Value::Object(map).to_string();
+        (text.len() <= Self::LONGEST).then_some(text)
+    }
+
+    /// Reads what [`TokenizerFiles::to_metadata`] wrote; `file` names the checkpoint in errors.
+    pub fn from_metadata(file: &str, text: &str) -> Result<Self> {
+        let wrong = || Error::config(file, format!("the metadata `{}` is not an object of texts", Self::METADATA));
+        let map: IndexMap<String, String> = serde_json::from_str(text).map_err(|_| wrong())?;
+        let take = |name: &str| map.get(name).map(|t| t.clone().into_bytes());
+        Ok(TokenizerFiles {
+            vocab: take("vocab.json"),
+            merges: take("merges.txt"),
+            tokenizer: take("tokenizer.json"),
+            config: take("tokenizer_config.json"),
+            special_tokens: take("special_tokens_map.json"),
+        })
+    }
+}
+
 /// What the caller knows better than the file.
 #[derive(Clone, Debug, Default)]
 pub struct OpenOptions {

@@ -1,7 +1,7 @@
 //! Single files: ldm names, prefixed diffusers names, or one component alone.
 
 use super::folder::{Found, component_of_config};
-use super::{Checkpoint, Format, ModelFamily, Part, TensorRef};
+use super::{Checkpoint, Format, ModelFamily, Part, TensorRef, TokenizerFiles};
 use crate::bundle::Bundle;
 use crate::config::{Prediction, SchedulerConfig, TextConfig};
 use crate::error::{Error, Result, first_few};
@@ -49,6 +49,10 @@ pub(super) async fn load(bundle: Bundle) -> Result<Checkpoint> {
         return Err(not_a_checkpoint(&file, &index));
     }
     infer(&file, &mut found, open_clip, &hints)?;
+    let tokenizer = match index.metadata.get(TokenizerFiles::METADATA) {
+        Some(text) => Some(TokenizerFiles::from_metadata(&file, text)?),
+        None => None,
+    };
     let (scheduler, prediction_stated) = find_scheduler(&file, &index, &found, open_clip, &hints)?;
     Ok(Checkpoint {
         name: file,
@@ -62,7 +66,7 @@ pub(super) async fn load(bundle: Bundle) -> Result<Checkpoint> {
         text_encoder_2: found.text_encoder_2,
         scheduler,
         prediction_stated,
-        tokenizer: None,
+        tokenizer,
         metadata: found.metadata,
         parts: found.parts,
         bundle,
