@@ -105,8 +105,8 @@ fn a_single_file_gives_what_its_folder_gives() {
         recipe.sample.steps = Some(3);
         both.push(render(&recipe, &given));
     }
-    assert_eq!(both[0].latents, both[1].latents, "the same weights, the same bits");
-    assert_eq!(both[0].pictures, both[1].pictures);
+    assert!(both[0].latents == both[1].latents, "the same weights, but other bits");
+    assert!(both[0].pictures == both[1].pictures);
 }
 
 #[test]
@@ -121,7 +121,8 @@ fn picture_to_picture_matches_diffusers() {
         let given = Given { init: Some(Picture::from_unit(&nhwc, w, h)), ..given(&golden_file) };
         let mut recipe = recipe(&pipeline(name), "euler", "normal", (w, h));
         recipe.sample.strength = Some(0.6);
-        let far = distance(&render(&recipe, &given).latents, &golden_file.tensor::<4>("latents.img2img_euler_normal").0);
+        let far =
+            distance(&render(&recipe, &given).latents, &golden_file.tensor::<4>("latents.img2img_euler_normal").0);
         println!("{name} img2img: {far:.1e}");
         assert!(far <= 2e-2, "{name}: picture to picture differs by {far:.2e}");
     }
@@ -158,7 +159,10 @@ fn two_adapters_match_peft_merged_and_beside() {
         let (merged, beside) = (render(&merged_recipe, &given), render(&beside_recipe, &given));
         let expected = golden_file.tensor::<4>(&format!("latents.{run}")).0;
         let (a, b) = (distance(&merged.latents, &expected), distance(&beside.latents, &expected));
-        println!("{run}: merged {a:.1e}, beside {b:.1e}, to each other {:.1e}", distance(&beside.latents, &merged.latents));
+        println!(
+            "{run}: merged {a:.1e}, beside {b:.1e}, to each other {:.1e}",
+            distance(&beside.latents, &merged.latents)
+        );
         assert!(a <= LATENTS && b <= LATENTS, "{run}: merged {a:.2e}, beside {b:.2e}");
         for report in &merged.adapters {
             assert!(report.matched > 0 && report.unmatched.is_empty() && report.mismatched.is_empty(), "{report:?}");
@@ -181,8 +185,8 @@ fn what_mix_writes_is_what_render_used() {
     export(&two_adapters(Recipe::new(base.display().to_string())), &other);
     let mut recipe = two_adapters(recipe(&base, "euler", "normal", (32, 32)));
     recipe.sample.steps = Some(4);
-    recipe.sample.prompt = Some("a red apple".into());
-    recipe.sample.seed = Some(3);
+    // Embeddings are given: this pipeline has a tokenizer of its own, which one file cannot hold.
+    let given = given(&Golden::open("models/sd1_tiny"));
     for (method, weight) in [("weighted_sum", 0.4), ("add_difference", 0.6), ("ties", 1.0)] {
         recipe.merge = vec![Stage {
             method: method.into(),
@@ -193,12 +197,12 @@ fn what_mix_writes_is_what_render_used() {
         }];
         let out = scratch().join(format!("{method}.safetensors"));
         export(&recipe, &out);
-        let live = render(&recipe, &Given::default());
+        let live = render(&recipe, &given);
         let mut plain = Recipe::new(out.display().to_string());
         plain.sample = recipe.sample.clone();
-        let written = render(&plain, &Given::default());
-        assert_eq!(live.latents, written.latents, "{method}: the file's weights are the preview's");
-        assert_eq!(live.pictures, written.pictures, "{method}");
+        let written = render(&plain, &given);
+        assert!(live.latents == written.latents, "{method}: the file's weights are not the preview's");
+        assert!(live.pictures == written.pictures, "{method}");
     }
 }
 
