@@ -26,11 +26,8 @@ async fn run() -> Result<(), String> {
         ..Default::default()
     };
     let runner = eframe::WebRunner::new();
-    let started = runner.start(
-        canvas,
-        options,
-        Box::new(|creation| Ok(Box::new(crate::studio::Studio::new(creation)?))),
-    );
+    let started =
+        runner.start(canvas, options, Box::new(|creation| Ok(Box::new(crate::studio::Studio::new(creation)?))));
     started.await.map_err(|e| format!("{e:?}"))
 }
 

@@ -17,7 +17,7 @@ studio=$!
 click() { xdotool mousemove "$1" "$2"; sleep 0.3; xdotool click 1; sleep 0.7; }
 # Until the history holds this many pictures; the studio writes them every few seconds.
 pictures() {
-  for _ in $(seq 120); do
+  for _ in $(seq 180); do
     [ "$(ls "$data/history" 2>/dev/null | grep -c png)" -ge "$1" ] && return 0
     sleep 1
   done

@@ -17,14 +17,16 @@ pub struct BenchArgs {
 
 /// Another program's figures on a software adapter's kind of machine: torch 2.15 on two threads of a two-core machine, f32, quiet. Shown beside ours
 /// only where the sizes are the same, as an order of magnitude: it was not measured on this machine.
-const TORCH: [(&str, f64); 4] = [("matmul", 200.0), ("conv3x3", 385.0), ("attention", 168.0), ("group_norm_silu", 90.0)];
+const TORCH: [(&str, f64); 4] =
+    [("matmul", 200.0), ("conv3x3", 385.0), ("attention", 168.0), ("group_norm_silu", 90.0)];
 
 /// Measures and reports.
 pub fn run(args: &BenchArgs, json: bool) -> Result<(), Fault> {
     let mut session = recipe::open_session(false)?;
     let mut bar = Bar::new();
     let options = Options { quick: args.quick };
-    let measured = pollster::block_on(bench::run(&mut session, options, &mut |what| bar.say(&format!("measuring {what}"))));
+    let measured =
+        pollster::block_on(bench::run(&mut session, options, &mut |what| bar.say(&format!("measuring {what}"))));
     drop(bar);
     let measured = measured?;
     if json {
@@ -39,7 +41,10 @@ pub fn run(args: &BenchArgs, json: bool) -> Result<(), Fault> {
 fn table(bench: &Bench, peers: bool) -> String {
     let mut lines = vec![
         bench.device.clone(),
-        format!("limits: {:.1} GFLOP/s (multiply-adds in registers), {:.1} GB/s (copying)", bench.limits.gflops, bench.limits.gbps),
+        format!(
+            "limits: {:.1} GFLOP/s (multiply-adds in registers), {:.1} GB/s (copying)",
+            bench.limits.gflops, bench.limits.gbps
+        ),
         String::new(),
     ];
     let peer_head = if peers { "  torch*" } else { "" };
@@ -72,5 +77,12 @@ fn line(f: &Figure, peers: bool) -> String {
     if let Some(share) = f.of_matmul {
         what.push_str(&format!(", {:.0} % of matmul", share * 100.0));
     }
-    format!("{:<20} {:>9.2} {:<8} {:>8} {:>6}{peer}  {what}", f.name, f.value, f.unit, show(f.limit, 2), show(f.ratio, 2))
+    format!(
+        "{:<20} {:>9.2} {:<8} {:>8} {:>6}{peer}  {what}",
+        f.name,
+        f.value,
+        f.unit,
+        show(f.limit, 2),
+        show(f.ratio, 2)
+    )
 }

@@ -73,7 +73,9 @@ pub fn usage(error: &clap::Error) -> Result<(), Fault> {
             super::output::print(text.trim_end());
             Ok(())
         }
-        DisplayHelpOnMissingArgumentOrSubcommand => Err(Fault::input("a command is missing; `admix --help` lists them")),
+        DisplayHelpOnMissingArgumentOrSubcommand => {
+            Err(Fault::input("a command is missing; `admix --help` lists them"))
+        }
         _ => {
             let named = std::env::args_os().nth(1).and_then(|a| a.into_string().ok());
             let named = named.filter(|a| COMMANDS.contains(&a.as_str()));
@@ -120,7 +122,10 @@ mod tests {
     #[test]
     fn usage_errors_become_one_line() {
         let text = "error: the following required arguments were not provided:\n  --out <FILE>\n\nUsage: admix render --out <FILE>\n\nFor more information, try '--help'.\n";
-        assert_eq!(usage_line(text, Some("render")), "the following required arguments were not provided: --out <FILE>; see `admix render --help`");
+        assert_eq!(
+            usage_line(text, Some("render")),
+            "the following required arguments were not provided: --out <FILE>; see `admix render --help`"
+        );
         let text = "error: unexpected argument '--stepz' found\n\n  tip: a similar argument exists: '--steps'\n\nUsage: admix render <--a>\n";
         assert_eq!(
             usage_line(text, Some("render")),

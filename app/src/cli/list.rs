@@ -60,9 +60,7 @@ fn technique(info: Info) -> Value {
 
 /// The guidance rules of every render; their knobs are flags of their own.
 fn guidance() -> Vec<Value> {
-    let knob = |name: &str, label: &str, max: f64, default: f64, help: &str| {
-        json!([{ "name": name, "label": label, "min": 0.0, "max": max, "default": default, "help": help }])
-    };
+    let knob = |name: &str, label: &str, max: f64, default: f64, help: &str| json!([{ "name": name, "label": label, "min": 0.0, "max": max, "default": default, "help": help }]);
     vec![
         json!({
             "name": "cfg", "label": "Classifier-free guidance", "citation": "Ho and Salimans 2022, arXiv 2207.12598",
@@ -89,9 +87,7 @@ fn merge_methods() -> Vec<Value> {
 }
 
 fn adapter_families() -> Vec<Value> {
-    let item = |f: &&dyn admix_engine::files::adapter::Family| {
-        json!({ "name": f.id(), "label": f.label(), "citation": f.citation(), "knobs": [], "applied": f.is_applied() })
-    };
+    let item = |f: &&dyn admix_engine::files::adapter::Family| json!({ "name": f.id(), "label": f.label(), "citation": f.citation(), "knobs": [], "applied": f.is_applied() });
     families().iter().map(item).collect()
 }
 
@@ -122,7 +118,9 @@ fn knobs() -> Vec<Value> {
             "help": "merged: added into the weights; unmerged: run beside them", "choices": ["merged", "unmerged"] }]
     })];
     let mut add = |of: String, citation: &str, knob: &admix_engine::sample::Knob| {
-        items.push(json!({ "name": knob.name, "label": knob.label, "citation": citation, "of": of, "knobs": [value(knob)] }));
+        items.push(
+            json!({ "name": knob.name, "label": knob.label, "citation": citation, "of": of, "knobs": [value(knob)] }),
+        );
     };
     add("every run".into(), "Lin et al. 2023, arXiv 2305.08891, table 2", &registry::SPACING);
     for (kind, info) in owners {

@@ -49,8 +49,12 @@ pub fn run(args: &MixArgs, json: bool) -> Result<(), Fault> {
     let cancel = cancel::on_ctrl_c();
     match args.form.as_str() {
         "full" => {}
-        "bitdelta" => return Err(Fault::input("--as bitdelta is not there yet; leave --as away for a full checkpoint")),
-        other => return Err(Fault::input(format!("--as {other} is not known; known are full, bitdelta (not there yet)"))),
+        "bitdelta" => {
+            return Err(Fault::input("--as bitdelta is not there yet; leave --as away for a full checkpoint"));
+        }
+        other => {
+            return Err(Fault::input(format!("--as {other} is not known; known are full, bitdelta (not there yet)")));
+        }
     }
     output::check_folder(&args.out, "--out")?;
     let start = Instant::now();
@@ -95,7 +99,10 @@ fn report(mixer: &Mixer, written: &ExportReport, seconds: f64, json: bool) {
     }
     for m in mixer.model_reports() {
         let (missing, extra) = (m.missing.len(), m.extra.len());
-        eprintln!("{}: {} tensors matched, {missing} only in the base, {extra} only in the model", m.reference, m.matched);
+        eprintln!(
+            "{}: {} tensors matched, {missing} only in the base, {extra} only in the model",
+            m.reference, m.matched
+        );
     }
     for a in mixer.reports() {
         eprintln!("{}", adapter_line(a));

@@ -1,5 +1,5 @@
-//! The command line, a file per command. What they share: [`fault`] (one line and an exit status), [`output`] (files and reports),
-//! [`progress`] (the bar), [`cancel`] (Ctrl-C), [`values`] (what flags accept), [`recipe`] (where recipes come from).
+//! The command line, a file per command. What they share: `fault` (one line and an exit status), `output` (files and reports),
+//! `progress` (the bar), `cancel` (Ctrl-C), `values` (what flags accept), `recipe` (where recipes come from).
 
 mod bench;
 mod cancel;
@@ -24,7 +24,12 @@ use fault::Fault;
 
 /// Mix Stable Diffusion checkpoints and adapters, and render them.
 #[derive(Parser)]
-#[command(name = "admix", version, about, after_help = "Without a command the studio opens. `admix COMMAND --help` explains a command.")]
+#[command(
+    name = "admix",
+    version,
+    about,
+    after_help = "Without a command the studio opens. `admix COMMAND --help` explains a command."
+)]
 struct Cli {
     /// Print one JSON object on stdout and nothing else there
     #[arg(long, global = true)]

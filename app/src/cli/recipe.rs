@@ -28,7 +28,10 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(missing)?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(Fault::input(format!("{shown} is larger than {} MB; this is no recipe or picture", MAX_BYTES >> 20)));
+        return Err(Fault::input(format!(
+            "{shown} is larger than {} MB; this is no recipe or picture",
+            MAX_BYTES >> 20
+        )));
     }
     Ok(bytes)
 }

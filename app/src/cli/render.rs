@@ -130,14 +130,20 @@ impl RenderArgs {
     /// What can be told to be wrong before anything is opened.
     fn check(&self) -> Result<(), Fault> {
         if self.mask.is_some() {
-            return Err(Fault::input("--mask is not there yet: a picture can be changed as a whole only (--init with --strength)"));
+            return Err(Fault::input(
+                "--mask is not there yet: a picture can be changed as a whole only (--init with --strength)",
+            ));
         }
         if self.strength.is_some() && self.init.is_none() {
-            return Err(Fault::input("--strength says how far the picture given by --init is changed; give --init too"));
+            return Err(Fault::input(
+                "--strength says how far the picture given by --init is changed; give --init too",
+            ));
         }
         if !self.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("png")) {
             let shown = self.out.display();
-            return Err(Fault::input(format!("--out: {shown}: pictures are written as PNG; choose a name that ends in .png")));
+            return Err(Fault::input(format!(
+                "--out: {shown}: pictures are written as PNG; choose a name that ends in .png"
+            )));
         }
         output::check_target(&self.out, "--out")?;
         if let Some(path) = &self.latents_out {
@@ -202,7 +208,9 @@ impl RenderArgs {
             None => sample.strength = None,
         }
         if sample.prompt.is_none() && given.cond.is_none() {
-            return Err(Fault::input("a prompt is missing: give --prompt TEXT, a --recipe that has one, or --embeds FILE"));
+            return Err(Fault::input(
+                "a prompt is missing: give --prompt TEXT, a --recipe that has one, or --embeds FILE",
+            ));
         }
         let (sampler, schedule) = (sample.sampler.as_deref(), sample.schedule.as_deref());
         admix_engine::sample::resolve(sampler.unwrap_or("dpmpp_2m"), schedule.unwrap_or("auto"), "normal")?;
@@ -213,8 +221,11 @@ impl RenderArgs {
 
 /// One adapter in a report.
 pub fn adapter_json(a: &AdapterReport) -> Value {
-    let mismatched: Vec<Value> =
-        a.mismatched.iter().map(|(key, expected, found)| json!({ "key": key, "expected": expected, "found": found })).collect();
+    let mismatched: Vec<Value> = a
+        .mismatched
+        .iter()
+        .map(|(key, expected, found)| json!({ "key": key, "expected": expected, "found": found }))
+        .collect();
     json!({
         "name": a.name, "sha256": a.sha256, "weight": a.weight, "matched": a.matched, "unmatched": a.unmatched.len(),
         "unmatched_keys": a.unmatched, "mismatched": mismatched

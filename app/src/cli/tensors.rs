@@ -37,13 +37,19 @@ impl TensorFile {
             let there = if some.is_empty() { "it is empty".into() } else { format!("it has {}", some.join(", ")) };
             return Err(refuse(format!("is not in this file ({there}); it must be there as {axes}")));
         };
-        let shape: [usize; N] =
-            info.shape.clone().try_into().map_err(|_| refuse(format!("has the shape {:?}; it must be {axes}", info.shape)))?;
+        let shape: [usize; N] = info
+            .shape
+            .clone()
+            .try_into()
+            .map_err(|_| refuse(format!("has the shape {:?}; it must be {axes}", info.shape)))?;
         if shape.contains(&0) {
             return Err(refuse(format!("has the shape {shape:?}: there is nothing in it")));
         }
         if !info.dtype.is_float() {
-            return Err(refuse(format!("has the type {}; it must hold floating-point numbers (F32 or F16)", info.dtype)));
+            return Err(refuse(format!(
+                "has the type {}; it must hold floating-point numbers (F32 or F16)",
+                info.dtype
+            )));
         }
         let data = info.dtype.decode_f32(&ready(self.source.read(info.range.clone()))?);
         if let Some(at) = data.iter().position(|v| !v.is_finite()) {

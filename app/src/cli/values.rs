@@ -82,7 +82,8 @@ pub fn adapter(text: &str) -> Result<AdapterUse, String> {
 
 /// `knob=value`: the value is a number, true, false or a word.
 pub fn assignment(text: &str) -> Result<(String, Value), String> {
-    let (name, value) = text.split_once('=').ok_or("it must look like knob=value; `admix list knobs` shows the knobs")?;
+    let (name, value) =
+        text.split_once('=').ok_or("it must look like knob=value; `admix list knobs` shows the knobs")?;
     let (name, value) = (name.trim(), value.trim());
     if name.is_empty() || value.is_empty() {
         return Err("it must look like knob=value; `admix list knobs` shows the knobs".into());

@@ -95,7 +95,8 @@ impl PageSource {
         let buffer = JsFuture::from(buffer).await.map_err(|e| failed(&e))?;
         let bytes: Arc<[u8]> = js_sys::Uint8Array::new(&buffer).to_vec().into();
         if bytes.len() as u64 != self.len {
-            let why = format!("{} has {} bytes where {} were expected; load the page again", self.url, bytes.len(), self.len);
+            let why =
+                format!("{} has {} bytes where {} were expected; load the page again", self.url, bytes.len(), self.len);
             return Err(Error::Usage(why));
         }
         *self.bytes.borrow_mut() = Some(bytes.clone());
@@ -112,7 +113,8 @@ impl ByteSource for PageSource {
         Box::pin(async move {
             let bytes = self.fetch().await?;
             let part = bytes.get(range.start as usize..range.end as usize);
-            part.map(<[u8]>::to_vec).ok_or_else(|| Error::Usage(format!("{}: bytes {range:?} are beyond its end", self.url)))
+            part.map(<[u8]>::to_vec)
+                .ok_or_else(|| Error::Usage(format!("{}: bytes {range:?} are beyond its end", self.url)))
         })
     }
 
@@ -145,7 +147,8 @@ impl ByteSource for BlobSource {
             if range.start > range.end || range.end > self.len() {
                 return Err(Error::Usage(format!("{name}: bytes {range:?} are beyond its end")));
             }
-            let slice = self.file.slice_with_f64_and_f64(range.start as f64, range.end as f64).map_err(|e| failed(&e))?;
+            let slice =
+                self.file.slice_with_f64_and_f64(range.start as f64, range.end as f64).map_err(|e| failed(&e))?;
             let buffer = JsFuture::from(slice.array_buffer()).await.map_err(|e| failed(&e))?;
             Ok(js_sys::Uint8Array::new(&buffer).to_vec())
         })
@@ -215,7 +218,8 @@ pub fn kept() -> Vec<(u64, Vec<u8>)> {
 
 fn keys(storage: &web_sys::Storage) -> Vec<String> {
     let count = storage.length().unwrap_or(0);
-    let mut keys: Vec<String> = (0..count).filter_map(|i| storage.key(i).ok()?).filter(|k| k.starts_with(PREFIX)).collect();
+    let mut keys: Vec<String> =
+        (0..count).filter_map(|i| storage.key(i).ok()?).filter(|k| k.starts_with(PREFIX)).collect();
     keys.sort();
     keys
 }

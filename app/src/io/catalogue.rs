@@ -46,9 +46,13 @@ pub fn short(reference: &str) -> String {
 mod tests {
     #[test]
     fn names_are_short() {
-        for (reference, name) in
-            [("builtin", "mini"), ("builtin:flat", "flat"), ("/a/ink.safetensors", "ink"), ("drop:x.safetensors", "x"), ("C:\\m\\y/", "y")]
-        {
+        for (reference, name) in [
+            ("builtin", "mini"),
+            ("builtin:flat", "flat"),
+            ("/a/ink.safetensors", "ink"),
+            ("drop:x.safetensors", "x"),
+            ("C:\\m\\y/", "y"),
+        ] {
             assert_eq!(super::short(reference), name);
         }
     }

@@ -105,7 +105,9 @@ fn refuse(name: &str, kind: Sort) -> Incoming {
         Sort::Pickle => format!(
             "{name} is a pickle, which can run code when it is opened; convert it to .safetensors and drop that"
         ),
-        _ => format!("{name} is of no use here: drop .safetensors files, model folders, PNG pictures or recipe .json files"),
+        _ => format!(
+            "{name} is of no use here: drop .safetensors files, model folders, PNG pictures or recipe .json files"
+        ),
     })
 }
 
@@ -124,10 +126,8 @@ pub fn from_path(path: &std::path::Path) -> Incoming {
     let result = match kind {
         Sort::Weights => Ok(Incoming::Weights { reference: path.display().to_string(), bundle: None }),
         Sort::Picture => whole(path).map(|bytes| Incoming::Picture { name: name.clone(), bytes }),
-        Sort::Recipe => whole(path).map(|bytes| Incoming::Recipe {
-            name: name.clone(),
-            text: String::from_utf8_lossy(&bytes).into_owned(),
-        }),
+        Sort::Recipe => whole(path)
+            .map(|bytes| Incoming::Recipe { name: name.clone(), text: String::from_utf8_lossy(&bytes).into_owned() }),
         other => Ok(refuse(&name, other)),
     };
     result.unwrap_or_else(Incoming::Failed)
@@ -142,10 +142,9 @@ pub async fn from_browser(file: web_sys::File) -> Incoming {
     let source = BlobSource::new(file);
     let size = admix_engine::files::ByteSource::len(&source);
     match kind {
-        Sort::Weights => Incoming::Weights {
-            reference: format!("drop:{name}"),
-            bundle: Some(Bundle::file(name, Arc::new(source))),
-        },
+        Sort::Weights => {
+            Incoming::Weights { reference: format!("drop:{name}"), bundle: Some(Bundle::file(name, Arc::new(source))) }
+        }
         Sort::Picture | Sort::Recipe if size > MAX_SMALL_BYTES => {
             Incoming::Failed(format!("{name} has {size} bytes, far too many for a picture or a recipe"))
         }

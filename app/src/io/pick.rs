@@ -50,11 +50,8 @@ pub fn save(inbox: &Inbox, name: &str, ending: &str, bytes: Vec<u8>) {
     #[cfg(not(target_arch = "wasm32"))]
     {
         let inbox = inbox.clone();
-        let future = rfd::AsyncFileDialog::new()
-            .set_title("Save")
-            .set_file_name(name)
-            .add_filter(ending, &[ending])
-            .save_file();
+        let future =
+            rfd::AsyncFileDialog::new().set_title("Save").set_file_name(name).add_filter(ending, &[ending]).save_file();
         spawn(async move {
             let Some(handle) = future.await else { return };
             inbox.put(match write_beside(handle.path(), &bytes) {

@@ -28,8 +28,9 @@ pub fn restore(png: &[u8], current: &Recipe) -> Result<Restored, EngineError> {
             Err(_) => {}
         }
     }
-    let text = find("parameters")
-        .ok_or_else(|| EngineError::Picture("this picture carries no settings (neither a recipe nor an infotext)".into()))?;
+    let text = find("parameters").ok_or_else(|| {
+        EngineError::Picture("this picture carries no settings (neither a recipe nor an infotext)".into())
+    })?;
     Ok(from_infotext(text, current))
 }
 
@@ -58,10 +59,13 @@ fn from_infotext(text: &str, current: &Recipe) -> Restored {
         ..Sample { set: Default::default(), ..recipe.sample.clone() }
     };
     for (name, weight) in used {
-        let known = crate::io::catalogue::builtin().into_iter().find(|i| i.is_adapter && i.name.eq_ignore_ascii_case(&name));
+        let known =
+            crate::io::catalogue::builtin().into_iter().find(|i| i.is_adapter && i.name.eq_ignore_ascii_case(&name));
         match known {
             Some(item) => recipe.adapters.push(AdapterUse::new(item.reference, weight)),
-            None => unresolved.push(format!("adapter {name} (weight {weight}): not on the shelf; drop its file to add it")),
+            None => {
+                unresolved.push(format!("adapter {name} (weight {weight}): not on the shelf; drop its file to add it"))
+            }
         }
     }
     for (key, value) in fields(lines.get(last..).unwrap_or_default().first().copied().unwrap_or_default()) {
@@ -92,7 +96,8 @@ fn from_infotext(text: &str, current: &Recipe) -> Restored {
             }
             "Model" => {
                 if !crate::io::catalogue::short(&recipe.base.reference).eq_ignore_ascii_case(&value) {
-                    unresolved.push(format!("model {value}: the picture was made with it; here the model stays as it is"));
+                    unresolved
+                        .push(format!("model {value}: the picture was made with it; here the model stays as it is"));
                 }
             }
             "Model hash" | "Version" | "Lora hashes" | "Hashes" | "RNG" | "TI hashes" => {}
@@ -162,7 +167,9 @@ mod tests {
     #[test]
     fn damaged_infotexts_do_no_harm() {
         let current = Recipe::new("builtin:mini");
-        for text in ["", "Steps:", "Steps: \"", "Steps: 1, : , Size: 9x", "<lora:", "Steps: -4, CFG scale: NaN, Seed: -1"] {
+        for text in
+            ["", "Steps:", "Steps: \"", "Steps: 1, : , Size: 9x", "<lora:", "Steps: -4, CFG scale: NaN, Seed: -1"]
+        {
             let restored = from_infotext(text, &current);
             assert!(restored.recipe.sample.cfg.is_none_or(f64::is_finite), "{text}");
         }

@@ -1,7 +1,7 @@
 //! The one actor that owns the engine: takes work, does it in order, and leaves news for whoever draws.
 //!
 //! Natively it is a thread of its own (the device's work is ordered per thread); in a browser tab a task on the page's only thread, which yields
-//! wherever the engine waits for the device. Both run the same loop ([`worker`]). Work for the live picture is newest-wins: a new request removes
+//! wherever the engine waits for the device. Both run the same loop (`worker`). Work for the live picture is newest-wins: a new request removes
 //! the waiting one and cancels the running one. Pictures on their way travel in a slot that holds the latest only.
 
 mod queue;
@@ -64,7 +64,11 @@ impl Desk {
             let run = move || pollster::block_on(worker::run(Session::with_device(gpu), theirs));
             let thread = std::thread::Builder::new().name("engine".into()).spawn(run);
             if let Err(error) = &thread {
-                shared.news(News::Failed { id: 0, purpose: None, error: format!("the engine's thread cannot start: {error}") });
+                shared.news(News::Failed {
+                    id: 0,
+                    purpose: None,
+                    error: format!("the engine's thread cannot start: {error}"),
+                });
             }
             Desk { shared, next: 0, thread: thread.ok() }
         }

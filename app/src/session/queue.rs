@@ -60,9 +60,9 @@ impl Shared {
         }
         match &work {
             Work::Count { .. } => inner.waiting.retain(|(_, w)| !matches!(w, Work::Count { .. })),
-            Work::Open(open) => {
-                inner.waiting.retain(|(_, w)| !matches!(w, Work::Open(o) if o.reference == open.reference && o.bundle.is_none()))
-            }
+            Work::Open(open) => inner
+                .waiting
+                .retain(|(_, w)| !matches!(w, Work::Open(o) if o.reference == open.reference && o.bundle.is_none())),
             _ => {}
         }
         // Looking at a file takes milliseconds and is waited for: it goes before pictures.
@@ -143,8 +143,14 @@ impl Shared {
                 Work::Render(render) => (true, render.purpose),
                 _ => (false, Purpose::Asked),
             };
-            let live =
-                Live { id, purpose, stage: Stage::Starting, started: web_time::Instant::now(), steps_since: None, preview: None };
+            let live = Live {
+                id,
+                purpose,
+                stage: Stage::Starting,
+                started: web_time::Instant::now(),
+                steps_since: None,
+                preview: None,
+            };
             inner.running = Some(Running { live, is_render, cancel: cancel.clone() });
             Poll::Ready(Some((id, work, cancel)))
         })

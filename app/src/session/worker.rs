@@ -205,6 +205,9 @@ async fn do_export(session: &mut Session, id: u64, export: Export, control: Cont
 
 #[cfg(target_arch = "wasm32")]
 async fn do_export(_session: &mut Session, id: u64, export: Export, _control: Control) -> News {
-    let error = format!("{}: the browser tab cannot write checkpoints yet; save the recipe and use the desktop program (admix mix)", export.name);
+    let error = format!(
+        "{}: the browser tab cannot write checkpoints yet; save the recipe and use the desktop program (admix mix)",
+        export.name
+    );
     News::Failed { id, purpose: None, error }
 }

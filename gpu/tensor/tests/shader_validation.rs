@@ -17,8 +17,11 @@ use admix_tensor::shader::{Defines, describe, resolve, sources};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess};
 
+/// Defines of a shader, each with the values it may take.
+type Choices = &'static [(&'static str, &'static [u32])];
+
 /// Shaders whose defines vary independently of each other: (stem, [(define, values)]).
-const INDEPENDENT: &[(&str, &[(&str, &[u32])])] = &[
+const INDEPENDENT: &[(&str, Choices)] = &[
     ("columns", &[("IN_PLACE", &[0, 1])]),
     ("embed", &[("W_F16", &[0, 1])]),
     ("layer_norm", &[("SHARED", &[0, 1])]),
