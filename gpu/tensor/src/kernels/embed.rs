@@ -4,7 +4,7 @@ use super::{Weight, grid64};
 use crate::{Launch, Recorder, Tensor, TensorError};
 
 impl Recorder {
-    /// y[r] = table[token[r]] + position[r mod length]. tokens: u32 bits in a [1, rows] tensor; table: rows packed by [`Recorder::pack_rows`]
+    /// `y[r] = table[token[r]] + position[r mod length]`. tokens: u32 bits in a [1, rows] tensor; table: rows packed by [`Recorder::pack_rows`]
     /// (`k` = vocabulary, `n` = width); position: [length, width].
     pub fn embed(
         &mut self,

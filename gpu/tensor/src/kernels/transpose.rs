@@ -4,7 +4,7 @@ use super::grid64;
 use crate::{Launch, Recorder, Tensor, TensorError};
 
 impl Recorder {
-    /// y[c][r] = x element (r, c) of a `rows` x `cols` block that starts `x_at` elements into x. y: [cols, rows], padding zeroed.
+    /// `y[c][r]` = x element (r, c) of a `rows` x `cols` block that starts `x_at` elements into x. y: [cols, rows], padding zeroed.
     pub fn transpose(
         &mut self,
         x: &Tensor,
