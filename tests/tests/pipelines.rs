@@ -112,7 +112,7 @@ fn a_single_file_gives_what_its_folder_gives() {
 #[test]
 fn picture_to_picture_matches_diffusers() {
     // The golden picture is made of floats, ours of whole 8-bit values: an RMS of 0.29/127.5 = 0.23 % of its range, which the encoder and the
-    // steps pass on as up to a few times that. A missed scaling factor, a wrong start or a wrong number of steps shows at 10 % and more.
+    // steps pass on as up to twice that. A missed scaling factor, a wrong start or a wrong number of steps shows at 10 % and more.
     for name in ["sd1_tiny", "sd2_tiny"] {
         let golden_file = Golden::open(&format!("models/{name}"));
         let (image, [_, channels, h, w]) = golden_file.tensor::<4>("vae.in.image");
@@ -124,7 +124,7 @@ fn picture_to_picture_matches_diffusers() {
         let far =
             distance(&render(&recipe, &given).latents, &golden_file.tensor::<4>("latents.img2img_euler_normal").0);
         println!("{name} img2img: {far:.1e}");
-        assert!(far <= 2e-2, "{name}: picture to picture differs by {far:.2e}");
+        assert!(far <= 5e-3, "{name}: picture to picture differs by {far:.2e}");
     }
 }
 
