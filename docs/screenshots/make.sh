@@ -26,16 +26,15 @@ pictures() {
 }
 shot() { sleep 1; import -window root -depth 8 -colors 255 "png8:$here/$1.png"; }
 
-# A first start, and one key (or a click on the button).
+# A first start, and one click. Without a window manager keys reach no window: everything here is clicked.
 sleep 8
-xdotool key ctrl+Return
+click 120 784
 pictures 1
 sleep 7
 shot first-picture
-# An adapter from the shelf, with Live on: the picture follows.
+# An adapter from the shelf; the panels have moved the button.
 click 272 180
-xdotool key ctrl+Return
+click 388 784
 pictures 2
-# Compare the two: Ctrl+D wipes between them.
-xdotool key ctrl+d
-shot compare
+sleep 7
+shot adapter
