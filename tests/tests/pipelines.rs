@@ -4,7 +4,7 @@ use std::path::Path;
 
 use admix_engine::mix::recipe::{AdapterUse, ModelUse, Recipe, Sample, Stage};
 use admix_engine::mix::{ExportLayout, Mixer};
-use admix_engine::{Control, Given, Picture, Rendered, files::DType};
+use admix_engine::{Control, Given, Picture, Progress, Rendered, files::DType};
 use admix_tests::{Golden, distance, golden, pipeline, psnr, scratch, session, synthetic};
 
 const LATENTS: f64 = 1e-3;
@@ -210,4 +210,26 @@ fn export(recipe: &Recipe, out: &Path) {
     let session = session();
     let mixer = pollster::block_on(session.open_mix(recipe)).expect("opens");
     pollster::block_on(mixer.export(out, ExportLayout::Same, &mut |_| true)).expect("writes");
+}
+
+#[test]
+fn previews_show_what_the_picture_becomes() {
+    let mut recipe = Recipe::new("builtin");
+    recipe.sample =
+        Sample { prompt: Some("red apple".into()), steps: Some(8), cfg: Some(4.0), seed: Some(1), ..Sample::default() };
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let sink = seen.clone();
+    let listener = move |progress| {
+        if let Progress::Step { preview: Some(picture), .. } = progress {
+            sink.lock().expect("one thread").push(picture);
+        }
+    };
+    let mut control = Control { listener: Some(Box::new(listener)), preview_every: 1, ..Control::default() };
+    let mut session = session();
+    let done = pollster::block_on(session.render(&recipe, &Given::default(), &mut control)).expect("renders");
+    let previews = seen.lock().expect("one thread");
+    assert_eq!(previews.len(), 7, "one for each step but the last");
+    // The last preview is one step from the end, through a decoder a fifth as large: alike at a glance (a blank or black one is below 7 dB).
+    let found = psnr(&previews[6].rgb, &done.pictures[0].rgb);
+    assert!(found >= 12.0, "the last preview is {found:.1} dB from the picture");
 }

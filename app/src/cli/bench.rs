@@ -42,7 +42,7 @@ fn table(bench: &Bench, peers: bool) -> String {
     let mut lines = vec![
         bench.device.clone(),
         format!(
-            "limits: {:.1} GFLOP/s (multiply-adds in registers), {:.1} GB/s (copying)",
+            "limits: {:.1} GFLOP/s (multiply-adds in registers), {:.1} GB/s (copying by a shader)",
             bench.limits.gflops, bench.limits.gbps
         ),
         String::new(),

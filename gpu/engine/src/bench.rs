@@ -24,8 +24,11 @@ use crate::{Control, EngineError, Given, Session};
 pub struct Limits {
     /// Multiply-adds in registers, 10^9 operations a second (a multiply-add is two).
     pub gflops: f64,
-    /// Copying, 10^9 bytes a second, read and written bytes together.
+    /// Copying by a shader, 10^9 bytes a second, read and written bytes together: what any kernel can reach.
     pub gbps: f64,
+    /// The copy command, likewise. Software adapters carry it out as one `memcpy`, which no shader of theirs comes near.
+    #[serde(skip)]
+    pub copy_command_gbps: f64,
 }
 
 /// One measured figure.
@@ -132,7 +135,8 @@ pub async fn run(session: &mut Session, options: Options, told: &mut dyn FnMut(&
     let bench = Measure { gpu: gpu.clone(), quick: options.quick };
     told("the device's limits");
     let limits = bench.limits().await?;
-    let mut figures = Vec::new();
+    let copy = Figure::new("copy_command", limits.copy_command_gbps, "GB/s").of("buffer to buffer, without a shader");
+    let mut figures = vec![copy];
     told("matrix product");
     let matmul = bench.matmul(limits, false).await?;
     let own = matmul.value;
@@ -331,7 +335,8 @@ impl Measure {
         let operations = lanes as f64 * f64::from(rounds) * 8.0 * 12.0 * 2.0;
         Ok(Limits {
             gflops: operations / arithmetic / 1e9,
-            gbps: 2.0 * source.bytes() as f64 / shader.min(command) / 1e9,
+            gbps: 2.0 * source.bytes() as f64 / shader / 1e9,
+            copy_command_gbps: 2.0 * source.bytes() as f64 / command / 1e9,
         })
     }
 
