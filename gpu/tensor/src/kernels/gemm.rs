@@ -167,9 +167,9 @@ impl Recorder {
         ];
         let tiled = self.gpu().tier == Tier::Gpu;
         // Lanes run along columns: eight of them when there are that many column pairs, so that a SIMD group reads whole cache lines.
+        // Two shapes only: every further variant costs a first run about half a second of compilation.
         let pairs = n4.div_ceil(2);
-        let wx = if pairs >= 8 { 8 } else { pairs.next_power_of_two() };
-        let wy = if m > 64 { 64 / wx.max(4) } else { 1 };
+        let (wx, wy) = (if pairs >= 8 { 8 } else { 4 }, 4);
         let defines = [
             ("CONV", conv.into()),
             ("W_F16", w.f16.into()),
