@@ -5,7 +5,7 @@ use admix_engine::mix::recipe::{AdapterUse, ModelUse, Reference, Sample, Stage};
 use serde::{Deserialize, Serialize};
 
 /// The prompt of a first start.
-pub const FIRST_PROMPT: &str = "a cat on a pink background";
+pub const FIRST_PROMPT: &str = "red apple";
 
 /// The settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
