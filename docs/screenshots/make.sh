@@ -32,9 +32,3 @@ click 120 784
 pictures 1
 sleep 7
 shot first-picture
-# An adapter from the shelf; the panels have moved the button.
-click 272 180
-click 388 784
-pictures 2
-sleep 7
-shot adapter
