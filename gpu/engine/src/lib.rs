@@ -2,6 +2,7 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 pub mod bench;
+mod conditioning;
 mod control;
 mod decode;
 #[cfg(not(target_arch = "wasm32"))]
@@ -15,6 +16,7 @@ pub mod picture;
 pub mod render;
 mod session;
 pub mod settings;
+mod start;
 
 pub use control::{Cancel, Control, Progress};
 pub use error::EngineError;

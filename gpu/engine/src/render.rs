@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use admix_mix::recipe::{Recipe, Sample};
 use admix_mix::{AdapterReport, Mixer};
-use admix_model::text::TextEncoder;
 use admix_model::unet::{Conditioning, UNetPass};
-use admix_sample::{Plan, PlanRequest, rng};
+use admix_sample::{Plan, PlanRequest};
 use admix_tensor::kernels::Picture as Size;
 use admix_tensor::{Gpu, Recorder, Tensor};
 use web_time::Instant;
 
+use crate::conditioning::encode_text;
 use crate::control::{Control, Progress};
 use crate::decode::{self, Grid};
 use crate::denoise::{Denoiser, Registers};
 use crate::networks::Networks;
 use crate::picture::Picture;
 use crate::settings::Settings;
+use crate::start::{Noise, encode_init, start_latents};
 use crate::{EngineError, Session};
 
 /// Tensors given in place of what the engine would compute: [n, c, h, w] noise, [n, tokens, dim] embeddings.
@@ -102,13 +103,6 @@ pub fn to_nchw(data: &[f32], [n, c, h, w]: [usize; 4]) -> Vec<f32> {
         }
     }
     out
-}
-
-/// Text states of the batch, unconditional half first: [halves n tokens, width].
-struct Context {
-    states: Tensor,
-    samples: usize,
-    dropped: usize,
 }
 
 impl Session {
@@ -262,144 +256,6 @@ fn make_plan(settings: &Settings, from_picture: bool) -> Result<Plan, EngineErro
         knobs: &settings.knobs,
     };
     Ok(admix_sample::plan(&request)?)
-}
-
-/// x at the first sigma: noise alone, or noise on top of the encoded picture.
-fn start_latents(plan: &Plan, noise: &[f32], init: Option<&[f32]>, n: usize) -> Vec<f32> {
-    let scale = plan.init_scale as f32;
-    match init {
-        None => noise.iter().map(|v| v * scale).collect(),
-        Some(init) => {
-            let one = init.len();
-            debug_assert_eq!(one * n, noise.len());
-            noise.iter().enumerate().map(|(i, v)| init[i % one] * plan.latent_scale as f32 + v * scale).collect()
-        }
-    }
-}
-
-/// Host noise by index: the given tensor or the seed's stream.
-struct Noise<'a> {
-    given: Option<&'a [f32]>,
-    stream: rng::Stream,
-    shape: [usize; 4],
-}
-
-impl<'a> Noise<'a> {
-    fn new(settings: &Settings, given: &'a Given, shape: [usize; 4]) -> Result<Noise<'a>, EngineError> {
-        let given = match &given.noise {
-            Some((data, found)) if *found == shape => Some(&data[..]),
-            Some((_, found)) => {
-                return Err(EngineError::Input(format!(
-                    "--noise holds {found:?}, but this picture needs {shape:?} ([n, c, h/8, w/8])"
-                )));
-            }
-            None => None,
-        };
-        let stream = rng::Stream::new(settings.rng, settings.seed, shape[0], shape[1..].iter().product());
-        Ok(Noise { given, stream, shape })
-    }
-
-    /// Noise number `index`, NHWC; 0 is the initial noise. Draws come in order.
-    fn draw(&mut self, index: usize) -> Vec<f32> {
-        match self.given {
-            Some(data) if index == 0 => to_nhwc(data, self.shape),
-            _ => to_nhwc(&self.stream.next(), self.shape),
-        }
-    }
-}
-
-async fn encode_text(
-    gpu: &Arc<Gpu>,
-    networks: &Networks,
-    settings: &Settings,
-    given: &Given,
-    guided: bool,
-) -> Result<Context, EngineError> {
-    let n = settings.batch;
-    let halves = if guided { 2 } else { 1 };
-    let mut dropped = 0;
-    let mut parts: Vec<(Vec<f32>, usize, usize)> = Vec::new(); // states of one sequence, tokens, width
-    let width = networks.unet.config().cross_attention(0);
-    let mut wanted = vec![(&settings.prompt, &given.cond, "cond")];
-    if guided {
-        wanted.insert(0, (&settings.negative, &given.uncond, "uncond"));
-    }
-    for (prompt, tensor, name) in wanted {
-        if let Some((data, [count, tokens, dim])) = tensor {
-            if *dim != width {
-                return Err(EngineError::Input(format!(
-                    "--embeds: {name} has {dim} features, but this U-Net reads {width}"
-                )));
-            }
-            if *count != 1 && *count != n {
-                return Err(EngineError::Input(format!(
-                    "--embeds: {name} holds {count} sequences, but the batch has {n}"
-                )));
-            }
-            for i in 0..n {
-                let at = if *count == 1 { 0 } else { i } * tokens * dim;
-                parts.push((data[at..at + tokens * dim].to_vec(), *tokens, *dim));
-            }
-            continue;
-        }
-        let text = networks.text.as_ref().ok_or_else(|| {
-            EngineError::Input("this checkpoint has no text encoder; give the embeddings yourself (--embeds)".into())
-        })?;
-        let (states, lost) = encode_prompt(gpu, networks, text, prompt, settings.clip_skip).await?;
-        dropped = dropped.max(lost);
-        for _ in 0..n {
-            parts.push((states.clone(), text.length(), text.width()));
-        }
-    }
-    let tokens = parts[0].1;
-    if parts.iter().any(|p| p.1 != tokens || p.2 != width) {
-        let found: Vec<_> = parts.iter().map(|p| (p.1, p.2)).collect();
-        return Err(EngineError::Input(format!(
-            "prompt and negative prompt differ in shape ({found:?} tokens x features), or do not fit this U-Net ({width} features)"
-        )));
-    }
-    let data: Vec<f32> = parts.into_iter().flat_map(|p| p.0).collect();
-    let states = Tensor::upload(gpu, "context", &data, halves * n * tokens, width)?;
-    Ok(Context { states, samples: halves * n, dropped })
-}
-
-/// One prompt -> (states [length, width], tokens that did not fit).
-async fn encode_prompt(
-    gpu: &Arc<Gpu>,
-    networks: &Networks,
-    text: &TextEncoder,
-    prompt: &str,
-    clip_skip: usize,
-) -> Result<(Vec<f32>, usize), EngineError> {
-    let encoded = networks.tokenizer.encode(prompt, text.length());
-    if let Some(id) = encoded.ids.iter().find(|id| **id as usize >= text.vocabulary()) {
-        let size = text.vocabulary();
-        return Err(EngineError::Input(format!(
-            "the prompt gives token {id}, but this text encoder knows only {size}: the checkpoint's tokenizer is missing or belongs to another \
-             model; put its vocab.json and merges.txt into the folder's tokenizer/, or give the embeddings yourself (--embeds)"
-        )));
-    }
-    let pass = text.record(gpu, 1, clip_skip.saturating_sub(1))?;
-    let bits: Vec<f32> = encoded.ids.iter().map(|id| f32::from_bits(*id)).collect();
-    pass.tokens.write(gpu, &bits);
-    pass.program.submit();
-    Ok((pass.states.read(gpu).await?, encoded.dropped))
-}
-
-async fn encode_init(
-    gpu: &Arc<Gpu>,
-    networks: &Networks,
-    picture: &Picture,
-    settings: &Settings,
-    control: &mut Control,
-) -> Result<Vec<f32>, EngineError> {
-    let vae = networks.vae.as_ref().filter(|v| v.has_encoder());
-    let vae = vae.ok_or_else(|| {
-        EngineError::Input("this checkpoint has no VAE encoder, so it cannot start from a picture".into())
-    })?;
-    let fitted = picture.resized(settings.width, settings.height);
-    let grid = Grid { h: fitted.height, w: fitted.width, c: 3, data: fitted.to_unit() };
-    Ok(decode::encode(gpu, vae, &grid, control).await?.data)
 }
 
 async fn decode_batch(
