@@ -3,6 +3,13 @@
 use crate::error::{Error, Result};
 use crate::source::SharedSource;
 
+/// Name in a bundle of the person's own notes about a lone file (A1111's `NAME.json`).
+pub const NOTES: &str = "notes.json";
+/// Name in a bundle of the site's record about a lone file (`NAME.civitai.info`).
+pub const SITE: &str = "civitai.info";
+/// Name in a bundle of the hub's card.
+pub const CARD: &str = "README.md";
+
 /// Longest JSON or text file that is read whole; a tokenizer's is about 4 MB.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
 
@@ -28,6 +35,12 @@ impl Bundle {
         let mut entries: Vec<_> = entries.into_iter().collect();
         entries.sort_by(|a, b| a.0.cmp(&b.0));
         Bundle { name: name.into(), is_folder: true, entries, ignored: Vec::new() }
+    }
+
+    /// Adds a file beside the weights: [`NOTES`], [`SITE`], [`CARD`] or a configuration.
+    pub fn with_text(mut self, name: impl Into<String>, source: SharedSource) -> Self {
+        self.entries.push((name.into(), source));
+        self
     }
 
     /// What errors and reports call it.
@@ -80,8 +93,9 @@ impl Bundle {
         if self.is_folder { format!("{}/{name}", self.name.trim_end_matches('/')) } else { self.name.clone() }
     }
 
-    /// Opens a file or a folder (its `.safetensors`, `.json` and `.txt` files, two levels deep). A lone
-    /// component file, such as `diffusion_pytorch_model.safetensors`, brings the configuration beside it along.
+    /// Opens a file or a folder (its `.safetensors`, `.json` and `.txt` files and README.md, two levels deep). A lone
+    /// component file, such as `diffusion_pytorch_model.safetensors`, brings the configuration beside it along, and every lone file
+    /// its side-car files (`NAME.json`, `NAME.civitai.info`, and README.md where it is the only weights file in its folder).
     ///
     /// # Errors
     /// Missing paths, and pickles by their name.
@@ -114,6 +128,7 @@ mod native {
                     }
                 }
             }
+            add_side_cars(&mut bundle, path);
             return Ok(bundle);
         }
         let (mut entries, mut ignored) = (Vec::new(), Vec::new());
@@ -121,6 +136,26 @@ mod native {
         let mut bundle = Bundle::folder(name, entries);
         bundle.ignored = ignored;
         Ok(bundle)
+    }
+
+    /// Side-car files are for people: one that cannot be opened is as good as none.
+    fn add_side_cars(bundle: &mut Bundle, path: &Path) {
+        let beside = |ending: &str| path.with_extension(ending);
+        let mut wanted = vec![(NOTES, beside("json")), (SITE, beside("civitai.info"))];
+        let card = path.with_file_name(CARD);
+        // In a folder of many adapters a README is about none of them.
+        let others = || path.parent().and_then(|f| std::fs::read_dir(f).ok()).into_iter().flatten().flatten();
+        let is_weights = |e: &std::fs::DirEntry| e.path().extension().is_some_and(|e| e == "safetensors");
+        if card.is_file() && others().filter(is_weights).nth(1).is_none() {
+            wanted.push((CARD, card));
+        }
+        for (name, path) in wanted {
+            if path.is_file()
+                && let Ok(source) = FileSource::open(&path)
+            {
+                bundle.entries.push((name.to_owned(), Arc::new(source)));
+            }
+        }
     }
 
     fn walk(
@@ -142,7 +177,7 @@ mod native {
                 if depth > 0 {
                     walk(&path, &format!("{name}/"), depth - 1, entries, ignored)?;
                 }
-            } else if [".safetensors", ".json", ".txt"].iter().any(|e| file.ends_with(e)) {
+            } else if [".safetensors", ".json", ".txt", CARD].iter().any(|e| file.ends_with(e)) {
                 entries.push((name, Arc::new(FileSource::open(&path)?)));
             } else if crate::safetensors::refuse_by_name(file).is_err() {
                 ignored.push(name);

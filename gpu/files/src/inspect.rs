@@ -96,6 +96,7 @@ impl Adapter {
             "stray": self.stray,
             "sha256": self.sha256().await?,
             "triggers": self.triggers,
+            "facts": self.facts,
             "applicable": problem.is_none(),
             "problem": problem,
             "metadata": self.metadata

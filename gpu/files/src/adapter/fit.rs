@@ -1,6 +1,7 @@
 //! How well an adapter fits a model: every module is matched, unmatched or mismatched, and where something is wrong one
 //! line says why.
 
+use super::facts::stated_family;
 use super::targets::Targets;
 use super::{Adapter, Delta, Module};
 use crate::checkpoint::{Checkpoint, ModelFamily};
@@ -154,7 +155,7 @@ fn cause(
         };
         return Some(format!("made for {made_for}(cross-attention {width}); {model}"));
     }
-    let stated = stated_family(adapter);
+    let stated = stated_family(&adapter.metadata);
     if let Some((family, words)) = stated
         && family != targets.family
         && targets.family != ModelFamily::Other
@@ -202,30 +203,11 @@ fn context_width(adapter: &Adapter) -> Option<usize> {
 impl Adapter {
     /// The class of models it was made for: from its metadata, else from the width of its cross-attention.
     pub fn stated_family(&self) -> Option<ModelFamily> {
-        stated_family(self).map(|(f, _)| f).or_else(|| match context_width(self)? {
+        stated_family(&self.metadata).map(|(f, _)| f).or_else(|| match context_width(self)? {
             768 => Some(ModelFamily::Sd1),
             1024 => Some(ModelFamily::Sd2),
             2048 => Some(ModelFamily::Sdxl),
             _ => None,
         })
     }
-}
-
-/// The class of models that the metadata state.
-fn stated_family(adapter: &Adapter) -> Option<(ModelFamily, &str)> {
-    for key in ["modelspec.architecture", "ss_base_model_version"] {
-        let Some(text) = adapter.metadata.get(key) else { continue };
-        let lower = text.to_ascii_lowercase();
-        let family = if lower.contains("xl") {
-            ModelFamily::Sdxl
-        } else if lower.contains("diffusion-v2") || lower.contains("sd_v2") || lower.contains("sd2") {
-            ModelFamily::Sd2
-        } else if lower.contains("diffusion-v1") || lower.contains("sd_v1") || lower.contains("sd1") {
-            ModelFamily::Sd1
-        } else {
-            continue;
-        };
-        return Some((family, text));
-    }
-    None
 }

@@ -6,16 +6,19 @@
 //! looked up among them.
 
 mod dialect;
+pub mod embedding;
 mod factors;
+mod facts;
 mod family;
 mod fit;
 mod open;
 mod peft_settings;
 mod targets;
-mod triggers;
 
 pub use dialect::{Dialect, dialects};
+pub use embedding::{Embedding, EmbeddingRows, Encoder};
 pub use factors::Factors;
+pub use facts::{AdapterFacts, Tag, Training};
 pub use family::{Built, Family, Group, Scaling, families, family};
 pub use fit::{FitReport, Match, Mismatch};
 pub use targets::Targets;
@@ -93,6 +96,10 @@ pub struct Adapter {
     pub metadata: IndexMap<String, String>,
     /// Words that call it up, the author's own first, then the most frequent captions of its training.
     pub triggers: Vec<String>,
+    /// What the file and those beside it say about it.
+    pub facts: AdapterFacts,
+    /// Rows of a textual inversion.
+    embedding: Vec<(Encoder, Slot)>,
     sources: Vec<SharedSource>,
     bundle: Bundle,
 }
@@ -145,6 +152,17 @@ impl Adapter {
             .get(slot.source)
             .ok_or_else(|| Error::Usage(format!("tensor `{}` belongs to another adapter", slot.key)))?;
         Ok(slot.info.dtype.decode_f32(&source.read(slot.info.range.clone()).await?))
+    }
+
+    /// The textual inversion that the file holds; none for adapters that change weights.
+    ///
+    /// # Errors
+    /// Values that are not finite, two sets of rows for one encoder, unequal numbers of rows.
+    pub async fn embedding(&self) -> Result<Option<Embedding>> {
+        match &self.embedding[..] {
+            [] => Ok(None),
+            slots => embedding::read(self, slots).await.map(Some),
+        }
     }
 
     /// The factors of a low-rank module, Tucker's middle folded into `down`.

@@ -3,7 +3,7 @@
 use super::dialect::dialects;
 use super::family::{ALPHA, Group, Scaling, families, split_key};
 use super::peft_settings::{self, PeftSettings};
-use super::{Adapter, Delta, Module, Slot, triggers};
+use super::{Adapter, Delta, Encoder, Module, Slot, embedding, facts};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result, first_few};
 use crate::safetensors::Index;
@@ -75,19 +75,23 @@ pub(super) async fn load(bundle: Bundle) -> Result<Adapter> {
         };
         modules.insert(key, module);
     }
+    let mut rows = Vec::new();
     if modules.is_empty() {
-        recognise_embedding(&files, &mut modules, &mut refined, &mut stray);
+        rows = recognise_embedding(&files, &mut modules, &mut refined, &mut stray);
     }
     if modules.is_empty() {
         return Err(not_an_adapter(&bundle, &files));
     }
+    let facts = facts::gather(&bundle, &metadata).await?;
     Ok(Adapter {
         name: bundle.name().to_owned(),
         kind: kind_of(&refined),
         dialect: dialect_of(&modules),
         modules,
         stray,
-        triggers: triggers::triggers(&metadata),
+        triggers: facts.words(),
+        facts,
+        embedding: rows,
         metadata,
         sources: files.into_iter().map(|f| f.source).collect(),
         bundle,
@@ -203,36 +207,34 @@ async fn scaling(file: &File, name: &str, component: Option<&str>, group: &Group
     Ok(Scaling::default())
 }
 
-/// Textual inversions have no module names: one tensor of rows, under one of a few keys.
+/// Textual inversions have no module names: one tensor of rows for each text encoder, under one of a few keys.
 fn recognise_embedding(
     files: &[File],
     modules: &mut IndexMap<String, Module>,
     refined: &mut IndexMap<&'static str, usize>,
     stray: &mut Vec<String>,
-) {
-    let Some(file) = files.first() else { return };
-    let rows =
-        |key: &str| matches!(key, "emb_params" | "clip_l" | "clip_g" | "<emb>") || key.starts_with("string_to_param");
-    let single = file.index.tensors.len() == 1;
+) -> Vec<(Encoder, Slot)> {
+    let mut rows = Vec::new();
+    let Some(file) = files.first() else { return rows };
+    let alone = file.index.tensors.len() == 1;
     for (key, info) in &file.index.tensors {
-        // A token's own name as the only key, with one row or a few.
-        let lone = single && !key.contains('.') && matches!(info.shape[..], [_] | [..=128, _]);
-        if rows(key) || lone {
-            let module = Module {
-                name: key.clone(),
-                family: "embedding",
-                delta: Delta::Recognised,
-                rank: None,
-                alpha: None,
-                scale: 1.0,
-                component: None,
-                parameters: info.elements(),
-            };
-            modules.insert(key.clone(), module);
-            *refined.entry("embedding").or_default() += 1;
-        }
+        let Some(encoder) = embedding::encoder_of_key(key, info, alone) else { continue };
+        let module = Module {
+            name: key.clone(),
+            family: "embedding",
+            delta: Delta::Recognised,
+            rank: None,
+            alpha: None,
+            scale: 1.0,
+            component: Some(encoder.component().to_owned()),
+            parameters: info.elements(),
+        };
+        modules.insert(key.clone(), module);
+        *refined.entry("embedding").or_default() += 1;
+        rows.push((encoder, Slot { source: 0, key: key.clone(), info: info.clone() }));
     }
     stray.retain(|k| !modules.contains_key(k));
+    rows
 }
 
 fn not_an_adapter(bundle: &Bundle, files: &[File]) -> Error {
