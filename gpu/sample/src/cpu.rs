@@ -13,12 +13,30 @@ pub fn run(
     mut noise: impl FnMut(usize) -> Vec<f64>,
     mut network: impl FnMut(&[f64], f64) -> Vec<f64>,
 ) -> Vec<f64> {
+    let mut registers = registers(plan, init, &mut noise);
+    steps(&plan.ops, &mut registers, &mut noise, &mut network);
+    registers.swap_remove(plan.result.0)
+}
+
+/// The latents before the first operation.
+pub fn registers(plan: &Plan, init: &[f64], mut noise: impl FnMut(usize) -> Vec<f64>) -> Vec<Vec<f64>> {
     let first = noise(0);
     let at = |i: usize| plan.latent_scale * init.get(i).copied().unwrap_or(0.0);
     let x: Vec<f64> = first.iter().enumerate().map(|(i, n)| n * plan.init_scale + at(i)).collect();
     let mut registers = vec![vec![0.0; x.len()]; plan.registers.max(1)];
     registers[0] = x;
-    for op in &plan.ops {
+    registers
+}
+
+/// Carries operations out.
+pub fn steps(
+    ops: &[Op],
+    registers: &mut [Vec<f64>],
+    noise: &mut dyn FnMut(usize) -> Vec<f64>,
+    network: &mut dyn FnMut(&[f64], f64) -> Vec<f64>,
+) {
+    let len = registers[0].len();
+    for op in ops {
         match op {
             Op::Denoise { x, scaling, timestep, out, uncond_out, .. } => {
                 let x = registers[x.0].clone();
@@ -31,12 +49,11 @@ pub fn run(
                 registers[out.0] = denoised;
             }
             Op::Combine { dst, terms } => {
-                let sum = (0..first.len()).map(|i| terms.iter().map(|(r, c)| c * registers[r.0][i]).sum()).collect();
+                let sum = (0..len).map(|i| terms.iter().map(|(r, c)| c * registers[r.0][i]).sum()).collect();
                 registers[dst.0] = sum;
             }
             Op::Noise { dst, index } => registers[dst.0] = noise(*index),
             Op::StepEnd { .. } => {}
         }
     }
-    registers.swap_remove(plan.result.0)
 }

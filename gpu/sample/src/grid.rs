@@ -1,7 +1,7 @@
 //! The noise levels of one run.
 
 use crate::math::linspace;
-use crate::{ModelSampling, Spacing};
+use crate::{ModelSampling, Prediction, Result, SampleError, Spacing};
 
 /// What a solver's home scheduler does differently from others when it lays out timesteps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct GridRules {
     pub full_range: bool,
     /// The run ends at the smallest noise level instead of 0 (DEIS).
     pub ends_at_min: bool,
+    /// Normal means Karras's levels between the model's largest and smallest sigma (EDM).
+    pub edm: bool,
     /// The network was distilled on this many evenly spaced timesteps, and normal means every k-th of them (LCM).
     pub distilled: Option<usize>,
 }
@@ -31,6 +33,7 @@ impl GridRules {
         whole_from_sigmas: false,
         full_range: false,
         ends_at_min: false,
+        edm: false,
         distilled: None,
     };
     /// diffusers' DDIM and DDPM.
@@ -38,6 +41,8 @@ impl GridRules {
     /// diffusers' multistep DPM-Solver, UniPC and DEIS.
     pub const DPM: GridRules =
         GridRules { extra_point: true, whole: true, whole_from_sigmas: true, full_range: true, ..GridRules::EULER };
+    /// diffusers' EDM schedulers.
+    pub const EDM: GridRules = GridRules { full_range: true, edm: true, ..GridRules::EULER };
     /// diffusers' DPM2 (KDPM2).
     pub const DPM2: GridRules = GridRules { whole_from_sigmas: true, ..GridRules::EULER };
 }
@@ -71,6 +76,11 @@ impl GridRequest<'_> {
             return vec![top];
         }
         let mut ts: Vec<f64> = match self.spacing {
+            // A flow run ends at the smallest shifted share of noise, wherever the solver would end another (diffusers' FlowMatchEuler).
+            Spacing::Linspace if self.model.prediction() == Prediction::Flow => {
+                let low = self.model.sigma_min();
+                linspace(low / (1.0 + low) * total as f64 - 1.0, top, n)
+            }
             Spacing::Linspace => linspace(0.0, top, n + extra),
             Spacing::Leading => {
                 let ratio = total / (n + extra);
@@ -167,6 +177,26 @@ impl Grid {
         let run = ((n as f64 * strength) as usize).min(n);
         self.start = n - run;
         self.from_latent = true;
+    }
+
+    /// Keeps the steps from `start` on, and of them those before `end`; where steps at the end are left out the last one goes to 0 all the same
+    /// (ComfyUI's KSamplerAdvanced without leftover noise).
+    ///
+    /// # Errors
+    /// No step left.
+    pub fn cut(&mut self, start: usize, end: usize) -> Result<()> {
+        if start >= end.min(self.steps()) {
+            let why = format!("{start} leaves nothing to do before step {}", end.min(self.steps()));
+            return Err(SampleError::setting("start_step", why));
+        }
+        if end < self.steps() {
+            self.timesteps.truncate(end);
+            self.sigmas.truncate(end + 1);
+            self.sigmas[end] = 0.0;
+            self.native = false;
+        }
+        self.start = self.start.max(start);
+        Ok(())
     }
 
     /// Noise level of the first step that runs; 0 if none does.

@@ -24,6 +24,13 @@ pub struct Knob {
     /// Names of the values 0, 1, ... of a choice; empty for a number.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub choices: &'static [&'static str],
+    /// Takes text (a list of numbers, names of blocks) instead of a number; the help says which. Empty by default.
+    #[serde(skip_serializing_if = "is_false")]
+    pub text: bool,
+}
+
+fn is_false(b: &bool) -> bool {
+    !b
 }
 
 impl Knob {
@@ -36,7 +43,7 @@ impl Knob {
         default: f64,
         help: &'static str,
     ) -> Knob {
-        Knob { name, label, min, max, default, help, choices: &[] }
+        Knob { name, label, min, max, default, help, choices: &[], text: false }
     }
 
     /// One of several names; the first is the default.
@@ -46,7 +53,12 @@ impl Knob {
         choices: &'static [&'static str],
         help: &'static str,
     ) -> Knob {
-        Knob { name, label, min: 0.0, max: choices.len() as f64 - 1.0, default: 0.0, help, choices }
+        Knob { name, label, min: 0.0, max: choices.len() as f64 - 1.0, default: 0.0, help, choices, text: false }
+    }
+
+    /// Text, empty by default.
+    pub const fn text(name: &'static str, label: &'static str, help: &'static str) -> Knob {
+        Knob { name, label, min: 0.0, max: 0.0, default: 0.0, help, choices: &[], text: true }
     }
 
     /// The value that `text` stands for.
@@ -103,7 +115,10 @@ pub struct Info {
 
 /// Values set by name; what is not set has its default.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct KnobValues(pub BTreeMap<String, f64>);
+pub struct KnobValues {
+    numbers: BTreeMap<String, f64>,
+    texts: BTreeMap<String, String>,
+}
 
 impl KnobValues {
     /// No value set.
@@ -113,7 +128,7 @@ impl KnobValues {
 
     /// Sets one value; ranges are checked when a plan is made.
     pub fn set(&mut self, name: impl Into<String>, value: f64) -> &mut Self {
-        self.0.insert(name.into(), value);
+        self.numbers.insert(name.into(), value);
         self
     }
 
@@ -128,6 +143,10 @@ impl KnobValues {
             let known = known.into_iter().collect::<Vec<_>>().join(", ");
             return Err(SampleError::Unknown { kind: "knob", name: name.to_owned(), known });
         };
+        if knob.text {
+            self.texts.insert(name.to_owned(), text.trim().to_owned());
+            return Ok(());
+        }
         // Two techniques may give one name different ranges; the plan checks against the one in use.
         let value = if knob.choices.is_empty() { text.trim().parse().ok() } else { None };
         self.set(name, value.map_or_else(|| knob.parse(text), Ok)?);
@@ -136,7 +155,35 @@ impl KnobValues {
 
     /// Value of `knob`, or its default.
     pub fn get(&self, knob: &Knob) -> f64 {
-        self.0.get(knob.name).copied().unwrap_or(knob.default)
+        self.numbers.get(knob.name).copied().unwrap_or(knob.default)
+    }
+
+    /// True if a value was set.
+    pub fn is_set(&self, knob: &Knob) -> bool {
+        self.numbers.contains_key(knob.name) || self.texts.contains_key(knob.name)
+    }
+
+    /// Text of `knob`; empty if it is not set.
+    pub fn text(&self, knob: &Knob) -> &str {
+        self.texts.get(knob.name).map_or("", String::as_str)
+    }
+
+    /// The numbers in the text of `knob`, separated by commas or spaces (brackets around them are ignored).
+    ///
+    /// # Errors
+    /// Something else than a finite number.
+    pub fn list(&self, knob: &Knob) -> Result<Vec<f64>> {
+        let text = self.text(knob).trim_matches(['[', ']']);
+        let parts = text.split([',', ' ']).map(str::trim).filter(|t| !t.is_empty());
+        parts
+            .map(|t| match t.parse::<f64>() {
+                Ok(v) if v.is_finite() => Ok(v),
+                _ => Err(SampleError::setting(
+                    knob.name,
+                    format!("`{t}` is not a number; give numbers separated by commas"),
+                )),
+            })
+            .collect()
     }
 
     /// Checks every value against `knobs`.
@@ -144,17 +191,15 @@ impl KnobValues {
     /// # Errors
     /// A value out of range, or a name that none of the knobs has.
     pub fn check(&self, knobs: &[Knob]) -> Result<()> {
-        for (name, value) in &self.0 {
-            match knobs.iter().find(|k| k.name == name) {
-                Some(knob) => {
-                    knob.check(*value)?;
-                }
-                None => {
-                    let known: Vec<&str> = knobs.iter().map(|k| k.name).collect();
-                    return Err(SampleError::Unknown { kind: "knob", name: name.clone(), known: known.join(", ") });
-                }
-            }
+        let find = |name: &str| {
+            knobs.iter().find(|k| k.name == name).ok_or_else(|| {
+                let known: Vec<&str> = knobs.iter().map(|k| k.name).collect();
+                SampleError::Unknown { kind: "knob", name: name.to_owned(), known: known.join(", ") }
+            })
+        };
+        for (name, value) in &self.numbers {
+            find(name)?.check(*value)?;
         }
-        Ok(())
+        self.texts.keys().try_for_each(|name| find(name).map(|_| ()))
     }
 }

@@ -12,6 +12,7 @@
 pub mod cpu;
 mod error;
 pub mod grid;
+pub mod guidance;
 mod knobs;
 mod math;
 pub mod model;
@@ -25,10 +26,11 @@ pub use error::SampleError;
 pub use grid::{Grid, GridRules};
 pub use knobs::{Info, Knob, KnobValues};
 pub use model::{BetaSchedule, ModelSampling, NoiseConfig, Prediction, Spacing};
-pub use plan::{Op, Plan, Reg, Scaling};
-pub use registry::{PlanRequest, plan, resolve};
+pub use plan::{Op, Plan, Reg, Scaling, X};
+pub use registry::{PlanRequest, invert, plan, resolve};
 pub use schedules::Schedule;
 pub use solvers::Solver;
+pub use solvers::bdia::Inversion;
 
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, SampleError>;

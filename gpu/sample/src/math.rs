@@ -25,6 +25,44 @@ pub fn interp(table: &[f64], at: f64) -> f64 {
     table[low] + (table[high] - table[low]) * (at - low as f64)
 }
 
+/// `n` falling levels, evenly spread along the logarithm of `levels`, linear between them; the levels themselves where there are as many.
+pub fn log_linear(levels: &[f64], n: usize) -> Vec<f64> {
+    if levels.len() == n {
+        return levels.to_vec();
+    }
+    let logs: Vec<f64> = levels.iter().map(|v| v.ln()).collect();
+    linspace(0.0, (levels.len() - 1) as f64, n).into_iter().map(|at| interp(&logs, at).exp()).collect()
+}
+
+/// The integral of e^(c x) x^k from `a` to `b`, for c not 0.
+pub fn integrate_exp(c: f64, k: usize, a: f64, b: f64) -> f64 {
+    // By parts, downwards: the primitive is e^(c x) / c times (x^k - k/c x^(k-1) + k(k-1)/c^2 x^(k-2) - ...).
+    let primitive = |x: f64| {
+        let (mut sum, mut factor) = (0.0, 1.0);
+        for j in (0..=k).rev() {
+            sum += factor * x.powi(j as i32);
+            factor *= -(j as f64) / c;
+        }
+        sum / c
+    };
+    (c * b).exp() * (primitive(b) - primitive(a) * (-(c * (b - a))).exp())
+}
+
+/// Coefficients, constant first, of the polynomial that is 1 at `points[k]` and 0 at the others.
+pub fn lagrange(points: &[f64], k: usize) -> Vec<f64> {
+    let mut out = vec![1.0];
+    for (_, p) in points.iter().enumerate().filter(|(j, _)| *j != k) {
+        let scale = 1.0 / (points[k] - p);
+        let mut next = vec![0.0; out.len() + 1];
+        for (j, c) in out.iter().enumerate() {
+            next[j] -= c * p * scale;
+            next[j + 1] += c * scale;
+        }
+        out = next;
+    }
+    out
+}
+
 /// ln of the gamma function for x > 0 (Lanczos, g = 7, 9 terms: about 1e-15 relative).
 fn ln_gamma(x: f64) -> f64 {
     const C: [f64; 9] = [

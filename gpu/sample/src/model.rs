@@ -14,17 +14,27 @@ pub enum Prediction {
     V,
     /// The clean latent.
     Sample,
+    /// The network F of Karras et al. 2022, table 1, for data of spread [`Prediction::SIGMA_DATA`]; told a quarter of ln sigma.
+    Edm,
+    /// The velocity noise - clean of rectified flow (Liu et al., arXiv 2209.03003), told 1000 times the share of noise.
+    Flow,
 }
 
 impl Prediction {
+    /// Spread of the data that an EDM network was trained for.
+    pub const SIGMA_DATA: f64 = 0.5;
+    /// The names of the knob `prediction`, after `auto`.
+    pub const NAMES: [(&'static str, Prediction); 5] = [
+        ("epsilon", Prediction::Epsilon),
+        ("v_prediction", Prediction::V),
+        ("sample", Prediction::Sample),
+        ("edm", Prediction::Edm),
+        ("flow", Prediction::Flow),
+    ];
+
     /// From diffusers' name.
     pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "epsilon" => Some(Prediction::Epsilon),
-            "v_prediction" => Some(Prediction::V),
-            "sample" => Some(Prediction::Sample),
-            _ => None,
-        }
+        Self::NAMES.iter().find(|(n, _)| *n == name).map(|(_, p)| *p)
     }
 }
 
@@ -72,6 +82,23 @@ pub enum BetaSchedule {
     SquaredCos,
     /// Stated one by one.
     Trained(Vec<f64>),
+    /// No betas: noise levels evenly spaced in log sigma (EDM; ComfyUI's ModelSamplingContinuousEDM).
+    Continuous {
+        /// Smallest noise level.
+        min: f64,
+        /// Largest noise level.
+        max: f64,
+    },
+    /// No betas: x = (1 - t) clean + t noise with t = shift u / (1 + (shift - 1) u) and u even (Esser et al. 2024, arXiv 2403.03206, section 5.3.2).
+    Flow {
+        /// 1 is even; larger spends more levels at high noise.
+        shift: f64,
+    },
+}
+
+impl BetaSchedule {
+    /// The levels of Karras et al. 2022 (table 1), as diffusers' EDM schedulers have them.
+    pub const EDM: BetaSchedule = BetaSchedule::Continuous { min: 0.002, max: 80.0 };
 }
 
 /// What a checkpoint's scheduler configuration says, as far as sampling goes.
@@ -187,6 +214,11 @@ impl ModelSampling {
         if !(2..=1_000_000).contains(&n) {
             return Err(SampleError::setting("num_train_timesteps", format!("{n}; expected 2 to 1000000")));
         }
+        if let Some(sigmas) = continuous(&config.betas, n)? {
+            let alphas_cumprod = sigmas.iter().map(|s| 1.0 / (1.0 + s * s)).collect();
+            let log_sigmas = sigmas.iter().map(|s: &f64| s.ln()).collect();
+            return Ok(ModelSampling { config: config.clone(), alphas_cumprod, sigmas, log_sigmas });
+        }
         let mut betas = betas(&config.betas, n)?;
         // Written so that NaN fails.
         if let Some(b) = betas.iter().find(|b| !(**b >= 0.0 && **b <= 1.0)) {
@@ -243,9 +275,24 @@ impl ModelSampling {
         self.sigmas[self.sigmas.len() - 1]
     }
 
-    /// Noise level at a timestep, linear in between (diffusers' and numpy's interpolation of sigma).
+    /// Noise level at a timestep, linear in between (diffusers' and numpy's interpolation of sigma; for flow, of the share of noise).
     pub fn sigma_at(&self, timestep: f64) -> f64 {
-        interp(&self.sigmas, timestep)
+        match self.config.betas {
+            BetaSchedule::Flow { shift } => {
+                let u = (timestep.clamp(0.0, self.train_steps() as f64 - 1.0) + 1.0) / self.train_steps() as f64;
+                flow_sigma(shifted(u, shift))
+            }
+            _ => interp(&self.sigmas, timestep),
+        }
+    }
+
+    /// What the network is told at a noise level: the timestep itself, or what its prediction type defines instead.
+    pub fn told(&self, sigma: f64, timestep: f64) -> f64 {
+        match self.config.prediction {
+            Prediction::Edm => 0.25 * sigma.ln(),
+            Prediction::Flow => FLOW_STEPS * sigma / (1.0 + sigma),
+            _ => timestep,
+        }
     }
 
     /// Noise level at a timestep, linear in log sigma (k-diffusion's).
@@ -261,6 +308,42 @@ impl ModelSampling {
         let (a, b) = (self.log_sigmas[low], self.log_sigmas[low + 1]);
         let w = if b > a { ((wanted - a) / (b - a)).clamp(0.0, 1.0) } else { 0.0 };
         low as f64 + w
+    }
+}
+
+/// What a flow network is told at pure noise.
+const FLOW_STEPS: f64 = 1000.0;
+
+/// Stands for the infinite sigma of pure noise in flow models: what it leaves of the clean latent is below f32's digits.
+const PURE_NOISE: f64 = 1e6;
+
+/// x0 + sigma noise from a share `t` of noise.
+fn flow_sigma(t: f64) -> f64 {
+    (t / (1.0 - t)).min(PURE_NOISE)
+}
+
+fn shifted(u: f64, shift: f64) -> f64 {
+    shift * u / (1.0 + (shift - 1.0) * u)
+}
+
+/// Noise levels that are stated without betas, growing; none for the others.
+fn continuous(schedule: &BetaSchedule, n: usize) -> Result<Option<Vec<f64>>> {
+    let wrong = |what: &str, v: f64| SampleError::setting(what.to_owned(), format!("{v} cannot be used"));
+    match *schedule {
+        BetaSchedule::Continuous { min, max } => {
+            // Written so that NaN fails.
+            if !(min > 0.0 && max > min && max < 1e6) {
+                return Err(wrong("sigma_min and sigma_max", min));
+            }
+            Ok(Some(crate::math::linspace(min.ln(), max.ln(), n).into_iter().map(f64::exp).collect()))
+        }
+        BetaSchedule::Flow { shift } => {
+            if !(shift > 0.0 && shift < 1e3) {
+                return Err(wrong("shift", shift));
+            }
+            Ok(Some((1..=n).map(|i| flow_sigma(shifted(i as f64 / n as f64, shift))).collect()))
+        }
+        _ => Ok(None),
     }
 }
 
@@ -280,6 +363,7 @@ fn betas(schedule: &BetaSchedule, n: usize) -> Result<Vec<f32>> {
         BetaSchedule::Trained(betas) => {
             return Err(SampleError::setting("trained_betas", format!("{} betas for {n} training steps", betas.len())));
         }
+        BetaSchedule::Continuous { .. } | BetaSchedule::Flow { .. } => Vec::new(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! What a solver produces: a list of operations on latents.
 
-use crate::{Grid, Prediction};
+use crate::solvers::Job;
+use crate::{Grid, ModelSampling, Prediction};
 
 /// A latent-shaped register on the device. 0 is x.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,10 +24,19 @@ pub struct Scaling {
 }
 
 impl Scaling {
-    /// A variance-preserving network seen from x = x0 + sigma * noise.
+    /// A network seen from x = x0 + sigma * noise; those that predict noise, velocity or sample are variance-preserving.
     pub fn of(prediction: Prediction, sigma: f64) -> Self {
         let root = (sigma * sigma + 1.0).sqrt();
+        let data = Prediction::SIGMA_DATA;
         let (skip, output) = match prediction {
+            Prediction::Edm => {
+                let wide = sigma.hypot(data);
+                return Scaling { input: 1.0 / wide, skip: (data / wide).powi(2), output: sigma * data / wide };
+            }
+            Prediction::Flow => {
+                let clean = 1.0 / (1.0 + sigma);
+                return Scaling { input: clean, skip: clean, output: -sigma * clean };
+            }
             Prediction::Epsilon => (1.0, -sigma),
             Prediction::V => (1.0 / (root * root), -sigma / root),
             Prediction::Sample => (0.0, 1.0),
@@ -127,18 +137,33 @@ impl Plan {
 
 /// Writes a plan.
 #[derive(Debug)]
-pub struct Builder {
+pub struct Builder<'a> {
+    model: &'a ModelSampling,
     ops: Vec<Op>,
     registers: usize,
     noises: usize,
     steps: usize,
-    prediction: Prediction,
+    /// CFG++: the solver follows the unconditional estimate and each step ends with the guidance of its first evaluation.
+    pushed: Option<Pushed>,
 }
 
-impl Builder {
-    /// An empty plan for a network of that prediction type; x exists already.
-    pub fn new(prediction: Prediction) -> Self {
-        Builder { ops: Vec::new(), registers: 1, noises: 0, steps: 0, prediction }
+/// Registers of CFG++: the guided estimate, and guided minus unconditional at the step's first evaluation.
+#[derive(Debug)]
+struct Pushed {
+    guided: Reg,
+    push: Reg,
+    seen: bool,
+}
+
+impl<'a> Builder<'a> {
+    /// An empty plan; x exists already.
+    pub fn new(job: &Job<'a>) -> Self {
+        let mut new = Builder { model: job.model, ops: Vec::new(), registers: 1, noises: 0, steps: 0, pushed: None };
+        if job.knobs.get(&crate::guidance::CFG_PP) > 0.0 {
+            let [guided, push] = new.registers();
+            new.pushed = Some(Pushed { guided, push, seen: false });
+        }
+        new
     }
 
     /// One more register.
@@ -154,8 +179,18 @@ impl Builder {
 
     /// `out` = clean estimate of `x`.
     pub fn denoise(&mut self, x: Reg, sigma: f64, timestep: f64, out: Reg) {
-        let (scaling, step) = (Scaling::of(self.prediction, sigma), self.steps);
-        self.ops.push(Op::Denoise { x, sigma, timestep, scaling, out, uncond_out: None, step });
+        let (scaling, step) = (Scaling::of(self.model.prediction(), sigma), self.steps);
+        let timestep = self.model.told(sigma, timestep);
+        let Some(pushed) = &mut self.pushed else {
+            self.ops.push(Op::Denoise { x, sigma, timestep, scaling, out, uncond_out: None, step });
+            return;
+        };
+        let (guided, push, first) = (pushed.guided, pushed.push, !pushed.seen);
+        pushed.seen = true;
+        self.ops.push(Op::Denoise { x, sigma, timestep, scaling, out: guided, uncond_out: Some(out), step });
+        if first {
+            self.combine(push, &[(guided, 1.0), (out, -1.0)]);
+        }
     }
 
     /// `dst` = sum of the terms; the same register twice is added up, zero coefficients are left out.
@@ -181,6 +216,20 @@ impl Builder {
 
     /// Ends a step with x at noise level `sigma`.
     pub fn end_step(&mut self, sigma: f64, denoised: Reg) {
+        let mut denoised = denoised;
+        if let Some(pushed) = &mut self.pushed {
+            pushed.seen = false;
+            let push = pushed.push;
+            denoised = pushed.guided;
+            self.combine(X, &[(X, 1.0), (push, 1.0)]);
+        }
+        self.ops.push(Op::StepEnd { step: self.steps, x: X, sigma, denoised: Some(denoised) });
+        self.steps += 1;
+    }
+
+    /// Ends a step in which x did not move: an evaluation of a step that takes several.
+    pub fn end_part(&mut self, sigma: f64, denoised: Reg) {
+        let denoised = self.pushed.as_ref().map_or(denoised, |p| p.guided);
         self.ops.push(Op::StepEnd { step: self.steps, x: X, sigma, denoised: Some(denoised) });
         self.steps += 1;
     }

@@ -1,10 +1,12 @@
 //! Names to techniques, and settings to a plan.
 
-use crate::grid::GridRequest;
+use std::borrow::Cow;
+
+use crate::grid::{Grid, GridRequest};
 use crate::plan::Plan;
 use crate::schedules::{self, Schedule};
-use crate::solvers::{self, Job, Solver};
-use crate::{Info, Knob, KnobValues, ModelSampling, Result, SampleError, Spacing};
+use crate::solvers::{self, Job, Solver, bdia};
+use crate::{BetaSchedule, Info, Knob, KnobValues, ModelSampling, Prediction, Result, SampleError, Spacing};
 
 /// Timestep spacing, a knob of every run.
 pub const SPACING: Knob = Knob::choice(
@@ -13,6 +15,50 @@ pub const SPACING: Knob = Knob::choice(
     &["auto", "leading", "linspace", "trailing"],
     "auto: the model's, or else the sampler's own",
 );
+
+/// What the network predicts, a knob of every run.
+pub const PREDICTION: Knob = Knob::choice(
+    "prediction",
+    "Prediction",
+    &["auto", "epsilon", "v_prediction", "sample", "edm", "flow"],
+    "what the network predicts; auto: what its configuration says. edm and flow bring their own noise levels",
+);
+
+/// Rescaled betas, a knob of every run.
+pub const ZERO_SNR: Knob = Knob::choice(
+    "zero_snr",
+    "Zero terminal SNR",
+    &["auto", "on", "off"],
+    "betas rescaled so that the noisiest level is pure noise (Lin et al. 2023); wants v-prediction and trailing spacing",
+);
+
+/// Shift of flow models, a knob of every run.
+pub const SHIFT: Knob =
+    Knob::number("shift", "Flow shift", 0.01, 100.0, 1.0, "prediction flow: larger spends more steps at high noise");
+
+/// Noise levels in place of the schedule's, a knob of every run.
+pub const SIGMAS: Knob = Knob::text(
+    "sigmas",
+    "Sigmas",
+    "falling noise levels in place of the schedule, separated by commas; a last 0 is understood",
+);
+
+/// First step, a knob of every run.
+pub const START_STEP: Knob =
+    Knob::number("start_step", "Start step", 0.0, 10_000.0, 0.0, "steps to leave out at the start");
+
+/// Last step, a knob of every run.
+pub const END_STEP: Knob = Knob::number(
+    "end_step",
+    "End step",
+    1.0,
+    10_000.0,
+    10_000.0,
+    "steps to do, those left out at the start counted; the last one ends without noise",
+);
+
+/// The knobs of every run.
+pub const RUN: [Knob; 7] = [SPACING, PREDICTION, ZERO_SNR, SHIFT, SIGMAS, START_STEP, END_STEP];
 
 /// What to sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,10 +87,16 @@ pub fn schedules() -> impl Iterator<Item = Info> {
     schedules::ALL.iter().map(|s| s.info())
 }
 
-/// The knobs of every run, of every sampler and of every schedule.
+/// Every way to guide.
+pub fn guidance() -> impl Iterator<Item = Info> {
+    crate::guidance::ALL.iter().map(|g| g.info())
+}
+
+/// The knobs of every run, of every sampler, of every schedule and of every way to guide.
 pub fn all_knobs() -> Vec<Knob> {
     let of = |info: Info| info.knobs.iter().copied();
-    [SPACING].into_iter().chain(samplers().flat_map(of)).chain(schedules().flat_map(of)).collect()
+    let techniques = samplers().chain(schedules()).chain(guidance());
+    RUN.into_iter().chain(techniques.flat_map(of)).collect()
 }
 
 /// Lower case, single spaces.
@@ -114,29 +166,112 @@ pub fn resolve(
 /// # Errors
 /// Unknown names or knobs, values out of range, or settings that do not fit the model.
 pub fn plan(request: &PlanRequest<'_>) -> Result<Plan> {
-    let model = request.model;
-    let (solver, schedule) =
-        resolve(request.sampler, request.schedule, if model.config().karras { "karras" } else { "normal" })?;
-    let most = model.train_steps();
-    if request.steps == 0 || request.steps > most {
-        return Err(SampleError::setting("steps", format!("{} is outside 1 to {most}", request.steps)));
-    }
-    let knobs = request.knobs;
-    let known: Vec<Knob> = [SPACING].iter().chain(solver.info().knobs).chain(schedule.info().knobs).copied().collect();
-    knobs.check(&known)?;
-    let rules = solver.rules();
-    let spacing = match knobs.get(&SPACING) as usize {
-        1 => Spacing::Leading,
-        2 => Spacing::Linspace,
-        3 => Spacing::Trailing,
-        _ => model.config().spacing.unwrap_or(rules.spacing),
-    };
-    let mut grid = schedule.grid(&GridRequest { model, steps: request.steps, rules, spacing }, knobs)?;
-    if let Some(strength) = request.strength {
-        if !(0.0..=1.0).contains(&strength) {
-            return Err(SampleError::setting("strength", format!("{strength} is outside 0 to 1")));
+    let prepared = Prepared::new(request)?;
+    prepared.solver.plan(&prepared.job(request))
+}
+
+/// Both directions of an exactly invertible run (sampler `bdia`, whatever the request names).
+///
+/// # Errors
+/// As [`plan`], and what [`bdia::invert`] says.
+pub fn invert(request: &PlanRequest<'_>) -> Result<bdia::Inversion> {
+    let request = PlanRequest { sampler: "bdia", ..*request };
+    let prepared = Prepared::new(&request)?;
+    bdia::invert(&prepared.job(&request))
+}
+
+/// A request with its names, knobs and levels looked up.
+struct Prepared<'a> {
+    solver: &'static dyn Solver,
+    model: Cow<'a, ModelSampling>,
+    grid: Grid,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(request: &PlanRequest<'a>) -> Result<Prepared<'a>> {
+        let knobs = request.knobs;
+        let open = if request.model.config().karras { "karras" } else { "normal" };
+        let (solver, schedule) = resolve(request.sampler, request.schedule, open)?;
+        let of = |info: Info| info.knobs.iter().copied();
+        let known: Vec<Knob> = RUN
+            .into_iter()
+            .chain(guidance().flat_map(of))
+            .chain(of(solver.info()))
+            .chain(of(schedule.info()))
+            .collect();
+        knobs.check(&known)?;
+        let model = adapted(request.model, knobs)?;
+        let most = model.train_steps();
+        if request.steps == 0 || request.steps > most {
+            return Err(SampleError::setting("steps", format!("{} is outside 1 to {most}", request.steps)));
         }
-        grid.start_from_latent(strength);
+        let rules = solver.rules();
+        let spacing = match knobs.get(&SPACING) as usize {
+            1 => Spacing::Leading,
+            2 => Spacing::Linspace,
+            3 => Spacing::Trailing,
+            _ => model.config().spacing.unwrap_or(rules.spacing),
+        };
+        let levels = GridRequest { model: &model, steps: request.steps, rules, spacing };
+        let mut grid = match given_sigmas(knobs)? {
+            sigmas if sigmas.is_empty() => schedule.grid(&levels, knobs)?,
+            sigmas => levels.from_sigmas(sigmas),
+        };
+        if let Some(strength) = request.strength {
+            if !(0.0..=1.0).contains(&strength) {
+                return Err(SampleError::setting("strength", format!("{strength} is outside 0 to 1")));
+            }
+            grid.start_from_latent(strength);
+        }
+        let (start, end) = (knobs.get(&START_STEP) as usize, knobs.get(&END_STEP) as usize);
+        if start > 0 || end < grid.steps() {
+            grid.cut(start, end)?;
+        }
+        Ok(Prepared { solver, model, grid })
     }
-    solver.plan(&Job { model, grid: &grid, knobs })
+
+    fn job<'b>(&'b self, request: &PlanRequest<'b>) -> Job<'b> {
+        Job { model: &self.model, grid: &self.grid, knobs: request.knobs }
+    }
+}
+
+/// The model's levels, with what the knobs say otherwise.
+fn adapted<'a>(model: &'a ModelSampling, knobs: &KnobValues) -> Result<Cow<'a, ModelSampling>> {
+    let mut config = model.config().clone();
+    if let Some(i) = (knobs.get(&PREDICTION) as usize).checked_sub(1) {
+        config.prediction = Prediction::NAMES[i].1;
+    }
+    match knobs.get(&ZERO_SNR) as usize {
+        1 => config.zero_snr = true,
+        2 => config.zero_snr = false,
+        _ => {}
+    }
+    match config.prediction {
+        Prediction::Edm if !matches!(config.betas, BetaSchedule::Continuous { .. }) => config.betas = BetaSchedule::EDM,
+        Prediction::Flow => match config.betas {
+            BetaSchedule::Flow { .. } if !knobs.is_set(&SHIFT) => {}
+            _ => config.betas = BetaSchedule::Flow { shift: knobs.get(&SHIFT) },
+        },
+        _ => {}
+    }
+    if config == *model.config() { Ok(Cow::Borrowed(model)) } else { Ok(Cow::Owned(ModelSampling::new(&config)?)) }
+}
+
+/// The levels of the knob `sigmas`, without the 0 at the end.
+fn given_sigmas(knobs: &KnobValues) -> Result<Vec<f64>> {
+    let mut sigmas = knobs.list(&SIGMAS)?;
+    let wrong = |why: &str| Err(SampleError::setting(SIGMAS.name, why));
+    if !sigmas.is_empty() && sigmas.last() == Some(&0.0) {
+        sigmas.pop();
+        if sigmas.is_empty() {
+            return wrong("0 alone is no run; give the noise levels from the highest down");
+        }
+    }
+    if sigmas.iter().any(|s| *s <= 0.0) || sigmas.windows(2).any(|w| w[0] <= w[1]) {
+        return wrong("noise levels must fall from one to the next and stay above 0");
+    }
+    if sigmas.len() > 10_000 {
+        return wrong("more than 10000 levels");
+    }
+    Ok(sigmas)
 }

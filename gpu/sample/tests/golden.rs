@@ -1,4 +1,4 @@
-//! Every sampler against diffusers or k-diffusion's formulas (tests/golden/make_schedules.py).
+//! Every sampler against diffusers or the formulas of k-diffusion and ComfyUI (tests/golden/make_schedules.py and make_solvers.py).
 //!
 //! Tolerances. Sigmas: 5e-7 relative, since the reference rounds them to f32 (6e-8) after f32 tables and powers; with rescaled betas another
 //! 1.2e-7 (1 + 1 / sigma^2), two f32 digits of alpha bar, because torch's vectorised square root, through which they go, is not exact there.
@@ -31,8 +31,15 @@ fn floats(v: &Value) -> Vec<f64> {
 
 /// The network of the fixtures.
 fn net(x: &[f64], t: f64, prediction: Prediction) -> Vec<f64> {
-    let sigma = (-3.5 + 6.2 * t / 999.0).exp();
-    let root = sigma.hypot(1.0);
+    if prediction == Prediction::Flow {
+        let (u, a) = (t / 1000.0, 1.0 - t / 1000.0);
+        let wide = S * S * a * a + u * u;
+        let clean = |x: f64| (S * S * a * x + u * u * M * (M * a * x / wide).tanh()) / wide;
+        return x.iter().map(|x| (x - clean(*x)) / u).collect();
+    }
+    let edm = prediction == Prediction::Edm;
+    let sigma = if edm { (4.0 * t).exp() } else { (-3.5 + 6.2 * t / 999.0).exp() };
+    let root = sigma.hypot(if edm { 0.5 } else { 1.0 });
     let one = |x: &f64| {
         let z = x * root;
         let wide = S * S + sigma * sigma;
@@ -42,6 +49,7 @@ fn net(x: &[f64], t: f64, prediction: Prediction) -> Vec<f64> {
             Prediction::Epsilon => eps,
             Prediction::V => (eps - sigma * clean) / root,
             Prediction::Sample => clean,
+            _ => (clean - z * (0.5 / root).powi(2)) * root / (sigma * 0.5),
         }
     };
     x.iter().map(one).collect()
@@ -72,6 +80,8 @@ fn model(case: &Value) -> ModelSampling {
         betas: match case["beta_schedule"].as_str() {
             Some("linear") => BetaSchedule::Linear { start, end },
             Some("squaredcos_cap_v2") => BetaSchedule::SquaredCos,
+            _ if prediction == Prediction::Edm => BetaSchedule::EDM,
+            _ if prediction == Prediction::Flow => BetaSchedule::Flow { shift: case["shift"].as_f64().unwrap_or(1.0) },
             _ => BetaSchedule::ScaledLinear { start, end },
         },
         spacing: case["config_spacing"].as_str().map(|s| Spacing::from_name(s).unwrap()),
@@ -98,7 +108,10 @@ fn check(sampler: &str) -> f64 {
         let model = model(case);
         let mut knobs = KnobValues::new();
         for (name, value) in case["knobs"].as_object().into_iter().flatten() {
-            knobs.set(name, value.as_f64().unwrap());
+            match value.as_str() {
+                Some(text) => knobs.set_text(name, text).unwrap(),
+                None => drop(knobs.set(name, value.as_f64().unwrap())),
+            }
         }
         let request = PlanRequest {
             model: &model,
@@ -128,7 +141,17 @@ fn check(sampler: &str) -> f64 {
                 let expected = case["sigmas"][start + i].as_f64().unwrap();
                 // Karras's levels all depend on the smallest one.
                 let from = if request.schedule == "normal" { expected } else { told.last().unwrap().0 };
-                let digits = if model.config().zero_snr { 1.2e-7 * (1.0 + 1.0 / (from * from)) } else { 0.0 };
+                // EDM's levels are seventh powers in f32: seven times its rounding.
+                let digits = if model.prediction() == Prediction::Edm {
+                    7.0 * 1.2e-7
+                } else if model.prediction() == Prediction::Flow {
+                    // sigma = t / (1 - t), and t has f32's digits.
+                    1.2e-7 * (1.0 + expected)
+                } else if model.config().zero_snr {
+                    1.2e-7 * (1.0 + 1.0 / (from * from))
+                } else {
+                    0.0
+                };
                 assert!(
                     (sigma / expected - 1.0).abs() < 5e-7 + digits,
                     "{sampler} {about}: sigma {i} is {sigma}, not {expected}"
@@ -168,7 +191,8 @@ fn all_samplers() {
 #[test]
 fn levels() {
     let model = ModelSampling::new(&NoiseConfig::stable_diffusion(Prediction::Epsilon)).unwrap();
-    for case in read("levels").as_array().unwrap() {
+    let files = [read("levels"), read("levels_more")];
+    for case in files.iter().flat_map(|f| f.as_array().unwrap()) {
         let schedule = admix_sample::registry::schedule(case["schedule"].as_str().unwrap()).unwrap();
         let mut knobs = KnobValues::new();
         for (name, value) in case["knobs"].as_object().into_iter().flatten() {
@@ -197,7 +221,8 @@ fn levels() {
 #[test]
 fn every_schedule_has_an_oracle() {
     let mut seen = std::collections::BTreeSet::new();
-    for case in read("levels").as_array().unwrap().iter().chain(read("euler")["cases"].as_array().unwrap()) {
+    let files = [read("levels"), read("levels_more"), read("euler")["cases"].clone()];
+    for case in files.iter().flat_map(|f| f.as_array().unwrap()) {
         seen.insert(case["schedule"].as_str().unwrap().to_owned());
     }
     for info in admix_sample::registry::schedules() {

@@ -42,7 +42,11 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
         }
         let knobs = [registry::sampler(&sampler).map(|x| x.info()), registry::schedule(&schedule).map(|x| x.info())];
         for k in knobs.iter().flatten().flat_map(|info| info.knobs) {
-            knob_row(ui, (k.name, k.label, k.help), (k.min, k.max, k.default), k.choices, (false, false), &mut s.set);
+            if k.text {
+                text_row(ui, k, &mut s.set);
+            } else {
+                knob_row(ui, (k.name, k.label, k.help), (k.min, k.max, k.default), k.choices, (false, false), &mut s.set);
+            }
         }
         (s.sampler, s.schedule) = (Some(sampler), Some(schedule));
 
@@ -71,6 +75,22 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
             if let Some([width, height]) = studio.native_size() {
                 studio.document.recipe.sample.width = Some(width);
                 studio.document.recipe.sample.height = Some(height);
+            }
+        }
+    });
+}
+
+/// A knob that takes text: empty is its default and leaves the recipe.
+fn text_row(ui: &mut Ui, knob: &admix_engine::sample::Knob, set: &mut admix_engine::mix::recipe::Knobs) {
+    let mut text = set.get(knob.name).map_or_else(String::new, |v| v.as_str().map_or_else(|| v.to_string(), str::to_string));
+    ui.horizontal(|ui| {
+        help_label(ui, knob.label, knob.help);
+        let edit = TextEdit::singleline(&mut text).desired_width(f32::INFINITY);
+        if ui.add(edit).on_hover_text(knob.help).changed() {
+            if text.trim().is_empty() {
+                set.shift_remove(knob.name);
+            } else {
+                set.insert(knob.name.into(), text.clone().into());
             }
         }
     });

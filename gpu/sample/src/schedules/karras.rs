@@ -23,9 +23,12 @@ impl Schedule for Karras {
 
     fn grid(&self, request: &GridRequest<'_>, knobs: &KnobValues) -> Result<Grid> {
         let rho = knobs.get(&RHO);
-        let (max, min) = request.range();
-        let (from, to) = (max.powf(1.0 / rho), min.powf(1.0 / rho));
-        let ramp = linspace(0.0, 1.0, request.steps);
-        Ok(request.from_sigmas(ramp.into_iter().map(|r| (from + r * (to - from)).powf(rho)).collect()))
+        Ok(request.from_sigmas(levels(request.steps, request.range(), rho)))
     }
+}
+
+/// n levels from the largest to the smallest.
+pub fn levels(n: usize, (max, min): (f64, f64), rho: f64) -> Vec<f64> {
+    let (from, to) = (max.powf(1.0 / rho), min.powf(1.0 / rho));
+    linspace(0.0, 1.0, n).into_iter().map(|r| (from + r * (to - from)).powf(rho)).collect()
 }

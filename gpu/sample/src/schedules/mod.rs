@@ -3,16 +3,20 @@
 use crate::grid::{Grid, GridRequest};
 use crate::{Info, KnobValues, Result};
 
+mod ays;
 mod beta;
 mod ddim_uniform;
 mod exponential;
-mod karras;
+mod gits;
+pub(crate) mod karras;
 mod kl_optimal;
+mod laplace;
 mod linear_quadratic;
 mod normal;
 mod polyexponential;
 mod sgm_uniform;
 mod simple;
+mod turbo;
 
 /// One way to lay out noise levels.
 pub trait Schedule: Sync {
@@ -37,4 +41,8 @@ pub static ALL: &[&dyn Schedule] = &[
     &beta::Beta,
     &kl_optimal::KlOptimal,
     &linear_quadratic::LinearQuadratic,
+    &laplace::Laplace,
+    &ays::AlignYourSteps,
+    &gits::Gits,
+    &turbo::Turbo,
 ];

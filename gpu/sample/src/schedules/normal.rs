@@ -1,8 +1,8 @@
 //! Evenly spaced timesteps.
 
-use super::Schedule;
+use super::{Schedule, karras};
 use crate::grid::{Grid, GridRequest};
-use crate::{Info, KnobValues, Result};
+use crate::{BetaSchedule, Info, KnobValues, Result};
 
 /// The training timesteps, evenly spaced, as the sampler's own scheduler in diffusers lays them out.
 pub struct Normal;
@@ -19,6 +19,10 @@ impl Schedule for Normal {
     }
 
     fn grid(&self, request: &GridRequest<'_>, _: &KnobValues) -> Result<Grid> {
+        if request.rules.edm || matches!(request.model.config().betas, BetaSchedule::Continuous { .. }) {
+            let ends = (request.model.sigma_max(), request.model.sigma_min());
+            return Ok(request.from_sigmas(karras::levels(request.steps, ends, 7.0)));
+        }
         Ok(Grid { native: true, ..request.from_timesteps(request.spaced_timesteps()) })
     }
 }

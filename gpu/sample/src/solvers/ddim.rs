@@ -1,6 +1,6 @@
 //! Denoising diffusion implicit models.
 
-use super::shared::preserving::{alpha, alpha_bars, check_signal, init_scale, level};
+use super::shared::preserving::{Descent, alpha, alpha_bars, check_signal, init_scale, level};
 use super::{Job, Solver};
 use crate::grid::GridRules;
 use crate::plan::{Builder, Plan, X};
@@ -30,26 +30,13 @@ impl Solver for Ddim {
         let (model, grid) = (job.model, job.grid);
         let eta = job.knobs.get(&ETA);
         let n = grid.steps();
-        let stride = model.train_steps() / n;
-        let table = model.alphas_cumprod();
         let from = alpha_bars(model, grid);
         check_signal("ddim", model, grid, &from)?;
-        // Where a step goes to: diffusers goes to t - T / n whatever the next timestep is, so with linspace or trailing spacing the two can
-        // differ; the latent is then taken over unscaled in variance-preserving coordinates.
-        let to = |i: usize| {
-            if !grid.native {
-                return 1.0 / (1.0 + grid.sigmas[i + 1].powi(2));
-            }
-            match (grid.timesteps[i] as usize).checked_sub(stride) {
-                Some(t) => table[t],
-                None if model.config().set_alpha_to_one => 1.0,
-                None => table[0],
-            }
-        };
-        let mut b = Builder::new(model.prediction());
+        let down = Descent::new(job, &from);
+        let mut b = Builder::new(job);
         let [denoised, noise] = b.registers();
         for i in grid.start..n {
-            let (a, a_to) = (from[i], to(i));
+            let (a, a_to) = (from[i], down.to(i));
             let sigma = level(a);
             b.denoise(X, sigma, grid.timesteps[i], denoised);
             // Variance-preserving: sqrt(a_to) x0 + sqrt(1 - a_to - s^2) eps + s noise, with eps = (x - x0) / sigma.

@@ -29,7 +29,7 @@ impl Solver for Ddpm {
         let n = grid.steps();
         let bars = alpha_bars(job.model, grid);
         check_signal("ddpm", job.model, grid, &bars)?;
-        let mut b = Builder::new(job.model.prediction());
+        let mut b = Builder::new(job);
         let [denoised, noise] = b.registers();
         for i in grid.start..n {
             let a = bars[i];

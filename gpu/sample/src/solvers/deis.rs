@@ -45,7 +45,7 @@ impl Solver for Deis {
         let grid = job.grid;
         let n = grid.steps();
         let most = job.knobs.get(&ORDER) as usize;
-        let mut b = Builder::new(job.model.prediction());
+        let mut b = Builder::new(job);
         let denoised = b.register();
         let mut past: Vec<Reg> = (0..most).map(|_| b.register()).collect();
         for i in grid.start..n {

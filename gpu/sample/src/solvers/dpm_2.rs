@@ -25,7 +25,7 @@ impl Solver for Dpm2 {
 
     fn plan(&self, job: &Job<'_>) -> Result<Plan> {
         let grid = job.grid;
-        let mut b = Builder::new(job.model.prediction());
+        let mut b = Builder::new(job);
         let [denoised, trial] = b.registers();
         for i in grid.start..grid.steps() {
             let (sigma, next) = (grid.sigmas[i], grid.sigmas[i + 1]);

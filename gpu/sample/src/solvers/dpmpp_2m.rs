@@ -26,7 +26,7 @@ impl Solver for Dpmpp2m {
     fn plan(&self, job: &Job<'_>) -> Result<Plan> {
         let grid = job.grid;
         let n = grid.steps();
-        let mut b = Builder::new(job.model.prediction());
+        let mut b = Builder::new(job);
         let [mut now, mut before] = b.registers();
         for i in grid.start..n {
             let (sigma, next) = (grid.sigmas[i], grid.sigmas[i + 1]);

@@ -30,7 +30,7 @@ impl Solver for Dpmpp2mSde {
         let (grid, eta) = (job.grid, job.knobs.get(&ETA));
         let heun = job.knobs.get(&TYPE) > 0.0;
         let n = grid.steps();
-        let mut b = Builder::new(job.model.prediction());
+        let mut b = Builder::new(job);
         let [mut now, mut before, noise] = b.registers();
         for i in grid.start..n {
             let (sigma, next) = (grid.sigmas[i], grid.sigmas[i + 1]);

@@ -26,7 +26,7 @@ impl Solver for Dpmpp2sAncestral {
 
     fn plan(&self, job: &Job<'_>) -> Result<Plan> {
         let grid = job.grid;
-        let mut b = Builder::new(job.model.prediction());
+        let mut b = Builder::new(job);
         let [denoised, trial, noise] = b.registers();
         for i in grid.start..grid.steps() {
             let (sigma, next) = (grid.sigmas[i], grid.sigmas[i + 1]);

@@ -26,7 +26,7 @@ impl Solver for Dpmpp3mSde {
 
     fn plan(&self, job: &Job<'_>) -> Result<Plan> {
         let (grid, eta) = (job.grid, job.knobs.get(&ETA));
-        let mut b = Builder::new(job.model.prediction());
+        let mut b = Builder::new(job);
         let [d0, d1, d2, noise] = b.registers();
         let mut past = [d0, d1, d2];
         for i in grid.start..grid.steps() {

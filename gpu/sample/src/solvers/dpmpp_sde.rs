@@ -30,7 +30,7 @@ impl Solver for DpmppSde {
     fn plan(&self, job: &Job<'_>) -> Result<Plan> {
         let grid = job.grid;
         let (eta, strength) = (job.knobs.get(&ETA), job.knobs.get(&NOISE));
-        let mut b = Builder::new(job.model.prediction());
+        let mut b = Builder::new(job);
         let [denoised, trial, early, late] = b.registers();
         for i in grid.start..grid.steps() {
             let (sigma, next) = (grid.sigmas[i], grid.sigmas[i + 1]);

@@ -26,7 +26,7 @@ impl Solver for Heun {
 
     fn plan(&self, job: &Job<'_>) -> Result<Plan> {
         let grid = job.grid;
-        let mut b = Builder::new(job.model.prediction());
+        let mut b = Builder::new(job);
         let [first, second, trial, noise] = b.registers();
         for i in grid.start..grid.steps() {
             let next = grid.sigmas[i + 1];

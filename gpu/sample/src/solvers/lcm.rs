@@ -41,7 +41,7 @@ impl Solver for Lcm {
         }
         let bars = alpha_bars(job.model, grid);
         check_signal("lcm", job.model, grid, &bars)?;
-        let mut b = Builder::new(job.model.prediction());
+        let mut b = Builder::new(job);
         let [denoised, noise] = b.registers();
         for i in grid.start..n {
             let (a, t) = (bars[i], grid.timesteps[i] * TIMESTEP_SCALING);

@@ -29,7 +29,7 @@ impl Solver for Lms {
     fn plan(&self, job: &Job<'_>) -> Result<Plan> {
         let grid = job.grid;
         let order = job.knobs.get(&ORDER) as usize;
-        let mut b = Builder::new(job.model.prediction());
+        let mut b = Builder::new(job);
         let denoised = b.register();
         let slopes: Vec<Reg> = (0..order).map(|_| b.register()).collect();
         for i in grid.start..grid.steps() {

@@ -4,22 +4,39 @@ use crate::grid::{Grid, GridRules};
 use crate::plan::Plan;
 use crate::{Info, KnobValues, ModelSampling, Result};
 
+pub mod bdia;
+pub mod dc_solver;
 mod ddim;
 mod ddpm;
 mod deis;
 mod dpm_2;
 mod dpm_2_ancestral;
+mod dpm_fast;
 mod dpmpp_2m;
 mod dpmpp_2m_sde;
 mod dpmpp_2s_ancestral;
 mod dpmpp_3m_sde;
 mod dpmpp_sde;
+mod edm_dpm;
+mod edm_euler;
+mod er_sde;
 mod euler;
 mod euler_ancestral;
+mod flow_euler;
+mod flow_heun;
+mod gradient_estimation;
 mod heun;
+mod heunpp2;
+mod ipndm;
+mod ipndm_v;
 mod lcm;
 mod lms;
+mod pndm;
+mod res_multistep;
+mod restart;
+mod sa_solver;
 mod shared;
+mod tcd;
 mod unipc;
 
 /// What a solver is asked to plan.
@@ -64,4 +81,21 @@ pub static ALL: &[&dyn Solver] = &[
     &ddim::Ddim,
     &ddpm::Ddpm,
     &lcm::Lcm,
+    &tcd::Tcd,
+    &pndm::Pndm,
+    &ipndm::Ipndm,
+    &ipndm_v::IpndmV,
+    &heunpp2::HeunPp2,
+    &dpm_fast::DpmFast,
+    &res_multistep::ResMultistep,
+    &gradient_estimation::GradientEstimation,
+    &er_sde::ErSde,
+    &sa_solver::SaSolver,
+    &dc_solver::DcSolver,
+    &bdia::Bdia,
+    &restart::Restart,
+    &edm_euler::EdmEuler,
+    &edm_dpm::EdmDpm,
+    &flow_euler::FlowEuler,
+    &flow_heun::FlowHeun,
 ];

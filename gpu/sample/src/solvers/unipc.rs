@@ -2,7 +2,7 @@
 
 use super::{Job, Solver};
 use crate::grid::GridRules;
-use crate::math::solve;
+use crate::math::{lagrange, solve};
 use crate::plan::{Builder, Plan, Reg, X};
 use crate::{Info, Knob, Result, SampleError};
 
@@ -58,58 +58,99 @@ impl Solver for UniPc {
     }
 
     fn plan(&self, job: &Job<'_>) -> Result<Plan> {
-        let grid = job.grid;
-        let n = grid.steps();
-        let most = job.knobs.get(&ORDER) as usize;
         let bh1 = job.knobs.get(&VARIANT) > 0.0;
-        let mut b = Builder::new(job.model.prediction());
-        let last_x = b.register();
-        // Evaluations, newest first; one more than the predictor's order, for the corrector.
-        let mut past: Vec<Reg> = (0..most + 1).map(|_| b.register()).collect();
-        // Adds up: shrink * from + (1 - shrink) * m0 - B(h) * (sum of weights * slopes).
-        let update = |from: Reg, shrink: f64, m0: Reg, factor: f64, slopes: &[(f64, f64, Reg)]| {
-            let mut terms = vec![(from, shrink), (m0, 1.0 - shrink)];
-            for (weight, r, m) in slopes {
-                let c = -factor * weight / r;
-                terms.extend([(*m, c), (m0, -c)]);
-            }
-            terms
-        };
-        let ratios = |i: usize, h: f64, order: usize| -> Vec<f64> {
-            (1..order).map(|k| (grid.sigmas[i] / grid.sigmas[i - k]).ln() / h).collect()
-        };
-        let mut corrector: Option<(f64, Vec<f64>, Weights)> = None;
-        for i in grid.start..n {
-            let (sigma, next) = (grid.sigmas[i], grid.sigmas[i + 1]);
-            past.rotate_right(1);
-            b.denoise(X, sigma, grid.timesteps[i], past[0]);
-            if let Some((shrink, r, w)) = corrector.take() {
-                let mut slopes: Vec<_> =
-                    w.corrector.iter().zip(&r).zip(&past[2..]).map(|((w, r), m)| (*w, *r, *m)).collect();
-                slopes.push((w.corrector[w.corrector.len() - 1], 1.0, past[0]));
-                b.combine(X, &update(last_x, shrink, past[1], w.factor, &slopes));
-            }
-            let order = most.min(n - i).min(i - grid.start + 1);
-            let shrink = next / sigma;
-            // The result itself is left variance-preserving.
-            let scale = if i + 1 == n { 1.0 / next.hypot(1.0) } else { 1.0 };
-            if i + 1 < n {
-                b.combine(last_x, &[(X, 1.0)]);
-            }
-            let mut terms = vec![(X, shrink), (past[0], 1.0 - shrink)];
-            if next > 0.0 {
-                let h = -shrink.ln();
-                let r = ratios(i, h, order);
-                let w = weights(h, &r, bh1)?;
-                let slopes: Vec<_> =
-                    w.predictor.iter().zip(&r).zip(&past[1..]).map(|((w, r), m)| (*w, *r, *m)).collect();
-                terms = update(X, shrink, past[0], w.factor, &slopes);
-                corrector = Some((shrink, r, w));
-            }
-            terms.iter_mut().for_each(|(_, c)| *c *= scale);
-            b.combine(X, &terms);
-            b.end_step(next, past[0]);
-        }
-        Ok(b.finish(grid.init_scale_preserving(), grid))
+        run(job, &Options { order: job.knobs.get(&ORDER) as usize, bh1, corrector_from: 1, compensation: None })
     }
+}
+
+/// How a run of UniPC differs from another.
+pub(super) struct Options<'a> {
+    /// Order of the predictor.
+    pub order: usize,
+    /// B(h) = h instead of e^h - 1.
+    pub bh1: bool,
+    /// First step of the run, counted from 0, that corrects the one before.
+    pub corrector_from: usize,
+    /// Dynamic compensation: the ratio of each step of the run, and the order of the interpolation.
+    pub compensation: Option<(&'a [f64], usize)>,
+}
+
+/// The plan of such a run.
+pub(super) fn run(job: &Job<'_>, options: &Options<'_>) -> Result<Plan> {
+    let (grid, most, bh1) = (job.grid, options.order, options.bh1);
+    let n = grid.steps();
+    let mut b = Builder::new(job);
+    let last_x = b.register();
+    // Evaluations, newest first; one more than the predictor's order, for the corrector.
+    let held = (most + 1).max(options.compensation.map_or(0, |(_, order)| order + 1));
+    let mut past: Vec<Reg> = (0..held).map(|_| b.register()).collect();
+    // Adds up: shrink * from + (1 - shrink) * m0 - B(h) * (sum of weights * slopes).
+    let update = |from: Reg, shrink: f64, m0: Reg, factor: f64, slopes: &[(f64, f64, Reg)]| {
+        let mut terms = vec![(from, shrink), (m0, 1.0 - shrink)];
+        for (weight, r, m) in slopes {
+            let c = -factor * weight / r;
+            terms.extend([(*m, c), (m0, -c)]);
+        }
+        terms
+    };
+    let ratios = |i: usize, h: f64, order: usize| -> Vec<f64> {
+        (1..order).map(|k| (grid.sigmas[i] / grid.sigmas[i - k]).ln() / h).collect()
+    };
+    let mut corrector: Option<(f64, Vec<f64>, Weights)> = None;
+    for i in grid.start..n {
+        let (sigma, next) = (grid.sigmas[i], grid.sigmas[i + 1]);
+        let done = i - grid.start;
+        past.rotate_right(1);
+        b.denoise(X, sigma, grid.timesteps[i], past[0]);
+        if let Some((shrink, r, w)) = corrector.take()
+            && done >= options.corrector_from
+        {
+            let mut slopes: Vec<_> =
+                w.corrector.iter().zip(&r).zip(&past[2..]).map(|((w, r), m)| (*w, *r, *m)).collect();
+            slopes.push((w.corrector[w.corrector.len() - 1], 1.0, past[0]));
+            b.combine(X, &update(last_x, shrink, past[1], w.factor, &slopes));
+        }
+        if let Some((ratios, order)) = options.compensation
+            && done >= 2
+        {
+            compensate(&mut b, job, i, ratios.get(done).copied().unwrap_or(1.0), &past[..(order + 1).min(done + 1)]);
+        }
+        let order = most.min(n - i).min(done + 1);
+        let shrink = next / sigma;
+        // The result itself is left variance-preserving.
+        let scale = if i + 1 == n { 1.0 / next.hypot(1.0) } else { 1.0 };
+        if i + 1 < n {
+            b.combine(last_x, &[(X, 1.0)]);
+        }
+        let mut terms = vec![(X, shrink), (past[0], 1.0 - shrink)];
+        if next > 0.0 && next < sigma {
+            let h = -shrink.ln();
+            let r = ratios(i, h, order);
+            let w = weights(h, &r, bh1)?;
+            let slopes: Vec<_> = w.predictor.iter().zip(&r).zip(&past[1..]).map(|((w, r), m)| (*w, *r, *m)).collect();
+            terms = update(X, shrink, past[0], w.factor, &slopes);
+            corrector = Some((shrink, r, w));
+        }
+        terms.iter_mut().for_each(|(_, c)| *c *= scale);
+        b.combine(X, &terms);
+        b.end_step(next, past[0]);
+    }
+    Ok(b.finish(grid.init_scale_preserving(), grid))
+}
+
+/// Zhao et al. 2024, section 3.2: the newest evaluation becomes the value at `ratio` of the way from the timestep before to this one, on the
+/// polynomial through the evaluations in `past`, newest first.
+fn compensate(b: &mut Builder<'_>, job: &Job<'_>, i: usize, ratio: f64, past: &[Reg]) {
+    if ratio == 1.0 {
+        return;
+    }
+    let ts: Vec<f64> = (0..past.len()).map(|k| job.grid.timesteps[i - k]).collect();
+    // Levels so close that their whole timesteps are equal span no polynomial.
+    if ts.windows(2).any(|w| w[0] == w[1]) {
+        return;
+    }
+    let at = ratio * (ts[0] - ts[1]) + ts[1];
+    let weight = |k: usize| lagrange(&ts, k).iter().rev().fold(0.0, |v, c| v * at + c);
+    let terms: Vec<_> = past.iter().enumerate().map(|(k, r)| (*r, weight(k))).collect();
+    b.combine(past[0], &terms);
 }

@@ -1,0 +1,162 @@
+//! Bi-directional integration approximation: DDIM whose steps can be undone exactly.
+
+use super::shared::preserving::{Descent, alpha_bars, check_signal, init_scale, level};
+use super::{Job, Solver};
+use crate::grid::GridRules;
+use crate::plan::{Builder, Plan, Reg, X};
+use crate::{Info, Knob, Result, SampleError};
+
+/// Zhang et al. 2023, BDIA-DDIM.
+pub struct Bdia;
+
+/// How much of the step before is integrated again.
+pub const GAMMA: Knob = Knob::number(
+    "bdia_gamma",
+    "Gamma",
+    0.0,
+    1.0,
+    1.0,
+    "0 is DDIM; 0.5 draws well; inversion wants 1, since it divides by it in every step",
+);
+
+/// A run that turns a clean latent into noise, and the run that turns it back.
+///
+/// Both use the same registers. `encode` starts from the clean latent in register 0 (its `init_scale` is 0 and its `latent_scale` 1) and ends
+/// with the noisiest latent in register 0 and the one before it in register `second`; `decode` starts from those two as they are, and its
+/// `result` is the clean latent again, up to rounding, as long as the network is told the same. Ends of steps are as in any plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inversion {
+    /// Clean latent to noise.
+    pub encode: Plan,
+    /// Noise to clean latent.
+    pub decode: Plan,
+    /// The second latent of the pair between them.
+    pub second: Reg,
+}
+
+/// Levels of a run, noisiest first, one more than steps, and factors that take x to variance-preserving coordinates.
+struct Chain {
+    sigmas: Vec<f64>,
+    first: usize,
+    gamma: f64,
+}
+
+impl Chain {
+    fn new(job: &Job<'_>) -> Result<Chain> {
+        let bars = alpha_bars(job.model, job.grid);
+        check_signal("bdia", job.model, job.grid, &bars)?;
+        let mut sigmas: Vec<f64> = bars.iter().map(|a| level(*a)).collect();
+        if !bars.is_empty() {
+            sigmas.push(level(Descent::new(job, &bars).to(bars.len() - 1)));
+        }
+        Ok(Chain { sigmas, first: job.grid.start, gamma: job.knobs.get(&GAMMA) })
+    }
+
+    fn alpha(&self, i: usize) -> f64 {
+        1.0 / self.sigmas[i].hypot(1.0)
+    }
+
+    /// DDIM's step from level `i` to level `j`: factors of x and of its clean estimate.
+    fn ddim(&self, i: usize, j: usize) -> (f64, f64) {
+        let ratio = self.sigmas[j] / self.sigmas[i];
+        (ratio, 1.0 - ratio)
+    }
+
+    /// Down from level `i`, x having been at `before` one level up: x = gamma (before - DDIM back) + DDIM forth, in variance-preserving
+    /// coordinates (the paper's equation 18).
+    fn down(&self, i: usize, before: Reg, denoised: Reg) -> [(Reg, f64); 3] {
+        let (forth, back) = (self.ddim(i, i + 1), self.ddim(i, i - 1));
+        let weight = self.gamma * self.alpha(i - 1) / self.alpha(i + 1);
+        [(before, weight), (X, forth.0 - weight * back.0), (denoised, forth.1 - weight * back.1)]
+    }
+
+    /// The same solved for the latent one level up, x having been at `after` one level down.
+    fn up(&self, i: usize, after: Reg, denoised: Reg) -> [(Reg, f64); 3] {
+        let (forth, back) = (self.ddim(i, i + 1), self.ddim(i, i - 1));
+        let weight = self.alpha(i + 1) / (self.gamma * self.alpha(i - 1));
+        [(after, weight), (X, back.0 - weight * forth.0), (denoised, back.1 - weight * forth.1)]
+    }
+
+    /// Steps down from level `from`; where that is not the first, the latent one level up is in `before`.
+    fn descend(&self, b: &mut Builder<'_>, job: &Job<'_>, from: usize, [before, denoised, next]: [Reg; 3]) {
+        let n = job.grid.steps();
+        for i in from..n {
+            b.denoise(X, self.sigmas[i], job.grid.timesteps[i], denoised);
+            if i == self.first {
+                let (x, d) = self.ddim(i, i + 1);
+                b.combine(next, &[(X, x), (denoised, d)]);
+            } else {
+                b.combine(next, &self.down(i, before, denoised));
+            }
+            b.combine(before, &[(X, 1.0)]);
+            // The result itself is left variance-preserving.
+            b.combine(X, &[(next, if i + 1 == n { self.alpha(n) } else { 1.0 })]);
+            b.end_step(self.sigmas[i + 1], denoised);
+        }
+    }
+}
+
+impl Solver for Bdia {
+    fn info(&self) -> Info {
+        Info {
+            name: "bdia",
+            label: "BDIA-DDIM",
+            citation: "Zhang et al. 2023, arXiv 2307.10829; guoqiang-zhang-x/BDIA BDIADDIMSampler",
+            knobs: &[GAMMA],
+            aliases: &["bdia_ddim"],
+        }
+    }
+
+    fn rules(&self) -> GridRules {
+        GridRules::DDIM
+    }
+
+    fn plan(&self, job: &Job<'_>) -> Result<Plan> {
+        let chain = Chain::new(job)?;
+        let mut b = Builder::new(job);
+        let registers = b.registers();
+        chain.descend(&mut b, job, job.grid.start, registers);
+        Ok(b.finish(init_scale(job.grid, &alpha_bars(job.model, job.grid)), job.grid))
+    }
+}
+
+/// Both directions of a run.
+///
+/// # Errors
+/// Fewer than two steps, or a gamma of 0.
+pub fn invert(job: &Job<'_>) -> Result<Inversion> {
+    let chain = Chain::new(job)?;
+    let (first, n) = (chain.first, job.grid.steps());
+    if chain.gamma <= 0.0 {
+        return Err(SampleError::setting(GAMMA.name, "0 cannot be inverted; use a value up to 1, best 1"));
+    }
+    if n < first + 2 {
+        return Err(SampleError::setting("steps", "inversion needs at least two steps"));
+    }
+    let mut b = Builder::new(job);
+    let [second, denoised, next] = b.registers();
+    b.combine(X, &[(X, 1.0 / chain.alpha(n))]);
+    // The first step up has no past: DDIM, with the noise estimated as if it had been made.
+    b.denoise(X, chain.sigmas[n - 1], job.grid.timesteps[n - 1], denoised);
+    let share = (chain.sigmas[n - 1] - chain.sigmas[n]) / chain.sigmas[n - 1];
+    b.combine(second, &[(X, 1.0)]);
+    b.combine(X, &[(X, 1.0 + share), (denoised, -share)]);
+    b.end_step(chain.sigmas[n - 1], denoised);
+    for i in (first + 1..n).rev() {
+        b.denoise(X, chain.sigmas[i], job.grid.timesteps[i], denoised);
+        b.combine(next, &chain.up(i, second, denoised));
+        b.combine(second, &[(X, 1.0)]);
+        b.combine(X, &[(next, 1.0)]);
+        b.end_step(chain.sigmas[i - 1], denoised);
+    }
+    let mut encode = b.finish(0.0, job.grid);
+    encode.latent_scale = 1.0;
+
+    let mut b = Builder::new(job);
+    let [before, denoised, next] = b.registers();
+    b.combine(next, &[(before, 1.0)]);
+    b.combine(before, &[(X, 1.0)]);
+    b.combine(X, &[(next, 1.0)]);
+    chain.descend(&mut b, job, first + 1, [before, denoised, next]);
+    Ok(Inversion { encode, decode: b.finish(0.0, job.grid), second })
+}
