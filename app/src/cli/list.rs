@@ -122,7 +122,9 @@ fn knobs() -> Vec<Value> {
             json!({ "name": knob.name, "label": knob.label, "citation": citation, "of": of, "knobs": [value(knob)] }),
         );
     };
-    registry::RUN.iter().for_each(|k| add("every run".into(), "Lin et al. 2023, arXiv 2305.08891; Karras et al. 2022, arXiv 2206.00364", k));
+    registry::RUN.iter().for_each(|k| {
+        add("every run".into(), "Lin et al. 2023, arXiv 2305.08891; Karras et al. 2022, arXiv 2206.00364", k)
+    });
     for (kind, info) in owners {
         info.knobs.iter().for_each(|k| add(format!("{kind} {}", info.name), info.citation, k));
     }

@@ -82,7 +82,8 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
 
 /// A knob that takes text: empty is its default and leaves the recipe.
 fn text_row(ui: &mut Ui, knob: &admix_engine::sample::Knob, set: &mut admix_engine::mix::recipe::Knobs) {
-    let mut text = set.get(knob.name).map_or_else(String::new, |v| v.as_str().map_or_else(|| v.to_string(), str::to_string));
+    let mut text =
+        set.get(knob.name).map_or_else(String::new, |v| v.as_str().map_or_else(|| v.to_string(), str::to_string));
     ui.horizontal(|ui| {
         help_label(ui, knob.label, knob.help);
         let edit = TextEdit::singleline(&mut text).desired_width(f32::INFINITY);
