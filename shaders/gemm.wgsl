@@ -13,7 +13,7 @@ struct Params {
   kernel: u32, stride: u32, out_w: u32, out_hw: u32,
   // has_residual: 0 none, 1 after the activation, 2 before it.
   in_w: u32, in_hw: u32, has_bias: u32, has_residual: u32,
-  has_row_bias: u32, row_bias_at4: u32, scale: f32, pad0: u32,
+  has_row_bias: u32, row_bias_at4: u32, scale: f32, row_bias_ld4: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
@@ -45,7 +45,12 @@ fn row_start(r: u32) -> u32 {
 fn finish(sum: vec4<f32>, row: u32, col: u32) -> vec4<f32> {
   var v = sum * p.scale;
   if (p.has_bias != 0u) { v += bias[col]; }
+#if CONV
+  // One row for all pictures (ld4 0) or one for each.
+  if (p.has_row_bias != 0u) { v += row_bias[p.row_bias_at4 + row / p.out_hw * p.row_bias_ld4 + col]; }
+#else
   if (p.has_row_bias != 0u) { v += row_bias[p.row_bias_at4 + col]; }
+#endif
   if (p.has_residual == 2u) { v += residual[row * p.ldr4 + col]; }
   v = activate(v, p.act);
   if (p.has_residual == 1u) { v += residual[row * p.ldr4 + col]; }

@@ -1,18 +1,17 @@
 """The fixture pipelines: diffusers configs at random weights, one function each."""
 
-from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from diffusers import AutoencoderKL, DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
 
 
-def unet(widths, layers, xattn, heads, groups, latent, linear=False):
+def unet(widths, layers, xattn, heads, groups, latent, linear=False, **more):
     """SD1/SD2 topology: cross-attention in all levels but the lowest. `heads` is what diffusers calls
     attention_head_dim and uses as the NUMBER of heads."""
     n = len(widths)
     return UNet2DConditionModel(
         sample_size=latent,
-        in_channels=4,
         out_channels=4,
         block_out_channels=widths,
         layers_per_block=layers,
@@ -22,6 +21,28 @@ def unet(widths, layers, xattn, heads, groups, latent, linear=False):
         attention_head_dim=heads,
         norm_num_groups=groups,
         use_linear_projection=linear,
+        **{"in_channels": 4, **more},
+    )
+
+
+def xl_unet(widths, layers, depths, xattn, heads, groups, latent, pooled, size_dim):
+    """SDXL's topology: no attention at full resolution, `depths` transformer blocks a level, pooled text of width
+    `pooled` and six sizes of `size_dim` features each in the time embedding."""
+    n = len(widths)
+    return UNet2DConditionModel(
+        sample_size=latent,
+        block_out_channels=widths,
+        layers_per_block=layers,
+        down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * (n - 1),
+        up_block_types=("CrossAttnUpBlock2D",) * (n - 1) + ("UpBlock2D",),
+        transformer_layers_per_block=depths,
+        cross_attention_dim=xattn,
+        attention_head_dim=heads,
+        norm_num_groups=groups,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=size_dim,
+        projection_class_embeddings_input_dim=pooled + 6 * size_dim,
     )
 
 
@@ -41,8 +62,9 @@ def vae(widths, layers, groups, size, scaling=0.18215):
     )
 
 
-def text(hidden, mlp, layers, heads, act="quick_gelu", vocab=1000, pad=None):
-    return CLIPTextModel(
+def text(hidden, mlp, layers, heads, act="quick_gelu", vocab=1000, pad=None, projection=None):
+    """`projection` makes it SDXL's second encoder, whose pooled text has that width."""
+    return (CLIPTextModelWithProjection if projection else CLIPTextModel)(
         CLIPTextConfig(
             vocab_size=vocab,
             hidden_size=hidden,
@@ -50,7 +72,7 @@ def text(hidden, mlp, layers, heads, act="quick_gelu", vocab=1000, pad=None):
             num_hidden_layers=layers,
             num_attention_heads=heads,
             max_position_embeddings=77,
-            projection_dim=hidden,
+            projection_dim=projection or hidden,
             hidden_act=act,
             bos_token_id=vocab - 2,
             eos_token_id=vocab - 1,
@@ -117,5 +139,51 @@ MODELS = {
         text_prefix="text_model.",
         tokenizer=None,
         committed=False,
+    ),
+}
+
+
+def xl_scheduler():
+    """The scheduler of SDXL base."""
+    return EulerDiscreteScheduler(**BETAS, timestep_spacing="leading", steps_offset=1)
+
+
+# Pipelines beyond Stable Diffusion 1 and 2 (make_families.py). Their weights are synthetic and not committed.
+FAMILIES = {
+    # Widths and heads such that an sgm file of it can be understood without its configuration.
+    "sdxl_tiny": dict(
+        unet=lambda: xl_unet((32, 64, 128), 2, (1, 1, 2), 80, [8, 1, 2], 32, 16, 40, 16),
+        vae=lambda: vae((32, 32, 64, 64), 2, 32, 128, scaling=0.13025),
+        text=lambda: text(32, 50, 3, 8),
+        text_2=lambda: text(48, 70, 3, 12, act="gelu", pad=0, projection=40),
+        scheduler=xl_scheduler,
+        latent=(10, 14),
+    ),
+    # Odd everything: four levels, uneven depths, sizes that are multiples of nothing.
+    "sdxl_odd": dict(
+        unet=lambda: xl_unet((20, 28, 36, 36), 1, (1, 2, 1, 3), 60, [2, 2, 3, 4], 4, 16, 22, 6),
+        vae=lambda: vae((8, 12, 12), 1, 4, 64, scaling=0.2),
+        text=lambda: text(24, 30, 2, 3),
+        text_2=lambda: text(36, 41, 4, 4, act="gelu", pad=0, projection=22),
+        scheduler=lambda: DDIMScheduler(
+            **BETAS, clip_sample=False, set_alpha_to_one=False, steps_offset=1, prediction_type="v_prediction"
+        ),
+        latent=(10, 6),
+    ),
+    # Guidance as an input (LCM): no unconditional half.
+    "lcm_tiny": dict(
+        unet=lambda: unet((16, 24), 1, 24, 4, 8, 16, time_cond_proj_dim=18),
+        vae=lambda: vae((8, 16), 1, 4, 32),
+        text=lambda: text(24, 30, 2, 3),
+        scheduler=pndm,
+        latent=(12, 8),
+    ),
+    # Nine channels: latents, mask, masked latents.
+    "inpaint_tiny": dict(
+        unet=lambda: unet((16, 24), 1, 24, 4, 8, 16, in_channels=9),
+        vae=lambda: vae((8, 16), 1, 4, 32),
+        text=lambda: text(24, 30, 2, 3),
+        scheduler=pndm,
+        latent=(12, 8),
     ),
 }

@@ -1,4 +1,5 @@
-"""diffusers names -> the names of a single-file (ldm) Stable Diffusion 1 checkpoint, and back by diffusers' converter.
+"""diffusers names -> the names of a single-file Stable Diffusion 1 (ldm) or XL (sgm) checkpoint, and back by diffusers'
+converter.
 
 Synthetic fixtures are not committed as weights: models/NAME.weights.json lists every tensor with its shape, its ldm
 name and the two numbers its values are made from (README.md, "Synthetic weights")."""
@@ -13,6 +14,7 @@ from diffusers.loaders.single_file_utils import (
     convert_ldm_clip_checkpoint,
     convert_ldm_unet_checkpoint,
     convert_ldm_vae_checkpoint,
+    convert_open_clip_checkpoint,
 )
 
 import store
@@ -31,12 +33,15 @@ OUTER = {
     "time_embedding.linear_2": "time_embed.2",
     "conv_norm_out": "out.0",
     "conv_out": "out.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
 }
 VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
 
 
-def unet_name(key: str, layers: int, levels: int) -> str:
+def unet_name(key: str, config) -> str:
     """`key` without the component; layers_per_block and number of levels give the flat block numbers."""
+    layers = config.layers_per_block
     stem, tail = key.rsplit(".", 1)
     prefix = "model.diffusion_model."
     if stem in OUTER:
@@ -54,9 +59,10 @@ def unet_name(key: str, layers: int, levels: int) -> str:
             place = f"input_blocks.{n}." + {"resnets": "0", "attentions": "1", "downsamplers": "0.op"}[kind]
         else:
             # layers + 1 output blocks a level; the upsampler sits last in the level's last one, after the
-            # attention where there is one (the first level, lowest in the net, has none).
+            # attention where there is one.
             n = level * (layers + 1) + (layers if kind == "upsamplers" else i)
-            slot = {"resnets": "0", "attentions": "1", "upsamplers": ("1" if level == 0 else "2") + ".conv"}[kind]
+            behind = "2" if config.up_block_types[level].startswith("CrossAttn") else "1"
+            slot = {"resnets": "0", "attentions": "1", "upsamplers": behind + ".conv"}[kind]
             place = f"output_blocks.{n}.{slot}"
     if kind == "resnets":
         return f"{prefix}{place}.{RESNET[inner]}.{tail}"
@@ -82,40 +88,98 @@ def vae_name(key: str, levels: int) -> tuple[str, bool]:
     return f"first_stage_model.{stem}.{tail}", matrix
 
 
+OPEN_CLIP = {
+    "text_model.embeddings.position_embedding.weight": "positional_embedding",
+    "text_model.embeddings.token_embedding.weight": "token_embedding.weight",
+    "text_projection.weight": "text_projection",
+}
+OPEN_CLIP_MODULES = {
+    "self_attn.out_proj": "attn.out_proj",
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+}
+
+
+def open_clip_name(key: str) -> str:
+    """OpenCLIP's spelling. q, k and v of a layer share one name: they stand one below another in that order."""
+    prefix = "conditioner.embedders.1.model."
+    if key in OPEN_CLIP:
+        return prefix + OPEN_CLIP[key]
+    if m := re.fullmatch(r"text_model\.final_layer_norm\.(\w+)", key):
+        return f"{prefix}ln_final.{m[1]}"
+    n, inner, tail = re.fullmatch(r"text_model\.encoder\.layers\.(\d+)\.(.+)\.(\w+)", key).groups()
+    base = f"{prefix}transformer.resblocks.{n}."
+    if re.fullmatch(r"self_attn\.[qkv]_proj", inner):
+        return f"{base}attn.in_proj_{tail}"
+    return f"{base}{OPEN_CLIP_MODULES[inner]}.{tail}"
+
+
 def ldm_name(name: str, pipe) -> tuple[str, bool]:
     """Canonical name -> (ldm name, gets two trailing dimensions of one)."""
     component, key = name.split(".", 1)
     if component == "unet":
-        c = pipe.unet.config
-        return unet_name(key, c.layers_per_block, len(c.block_out_channels)), False
+        return unet_name(key, pipe.unet.config), False
     if component == "vae":
         return vae_name(key, len(pipe.vae.config.block_out_channels))
-    return f"cond_stage_model.transformer.{key}", False
+    if component == "text_encoder_2":
+        return open_clip_name(key), False
+    xl = getattr(pipe, "text_encoder_2", None) is not None
+    return ("conditioner.embedders.0.transformer." if xl else "cond_stage_model.transformer.") + key, False
+
+
+def parts_of(pipe) -> list[str]:
+    """The components that hold weights."""
+    return [p for p in ("unet", "vae", "text_encoder", "text_encoder_2") if getattr(pipe, p, None) is not None]
+
+
+def canonical(pipe, part: str) -> dict:
+    """A component's weights under canonical names."""
+    text = part.startswith("text_encoder")
+    named = getattr(pipe, part).state_dict().items()
+    # transformers 5 leaves `text_model.` away where the model is nothing but it.
+    body = lambda k: "text_model." if text and not k.startswith(("text_model.", "text_projection.")) else ""
+    return {f"{part}.{body(k)}{k}": v for k, v in named}
 
 
 def single_file(pipe, dtype=torch.float16) -> dict:
     """The pipeline's weights as one ldm state dict."""
-    out = {}
-    for component in ("unet", "vae", "text_encoder"):
-        prefix = "text_model." if component == "text_encoder" else ""
-        for key, value in getattr(pipe, component).state_dict().items():
-            name, matrix = ldm_name(f"{component}.{prefix}{key}", pipe)
+    out, stacks = {}, {}
+    for component in parts_of(pipe):
+        for canonical_name, value in canonical(pipe, component).items():
+            name, matrix = ldm_name(canonical_name, pipe)
             value = value.to(dtype)
-            out[name] = value[..., None, None] if matrix else value
+            if name.rpartition(".")[2].startswith("in_proj_"):
+                which = "qkv".index(re.search(r"\.([qkv])_proj\.", canonical_name)[1])
+                stacks.setdefault(name, {})[which] = value
+            elif name.endswith(".text_projection"):
+                out[name] = value.T.contiguous()
+            else:
+                out[name] = value[..., None, None] if matrix else value
+    out |= {name: torch.cat([rows[i] for i in range(3)]) for name, rows in stacks.items()}
     # Old text encoders also carry this buffer; a reader has to leave it out.
     n = pipe.text_encoder.config.max_position_embeddings
-    out["cond_stage_model.transformer.text_model.embeddings.position_ids"] = torch.arange(n)[None]
+    prefix = "conditioner.embedders.0" if "text_encoder_2" in parts_of(pipe) else "cond_stage_model"
+    out[f"{prefix}.transformer.text_model.embeddings.position_ids"] = torch.arange(n)[None]
     return out
 
 
 def verify(pipe, ldm: dict) -> None:
     """diffusers' own converter must give back every tensor bit for bit, and only those."""
+    xl = "text_encoder_2" in parts_of(pipe)
     unet = convert_ldm_unet_checkpoint(ldm, dict(pipe.unet.config))
     vae = convert_ldm_vae_checkpoint(ldm, dict(pipe.vae.config))
-    text = convert_ldm_clip_checkpoint(ldm)
-    text = {k.removeprefix("text_model."): v for k, v in text.items() if not k.endswith("position_ids")}
-    for part, got in (("unet", unet), ("vae", vae), ("text_encoder", text)):
-        want = getattr(pipe, part).state_dict()
+    text = convert_ldm_clip_checkpoint(ldm, "conditioner.embedders.0.transformer." if xl else None)
+    text = {k: v for k, v in text.items() if not k.endswith("position_ids")}
+    found = [("unet", unet), ("vae", vae), ("text_encoder", text)]
+    if xl:
+        prefix = "conditioner.embedders.1.model."
+        found.append(("text_encoder_2", convert_open_clip_checkpoint(pipe.text_encoder_2, ldm, prefix)))
+    plain = lambda k: k.removeprefix("text_model.")
+    for part, got in found:
+        want = {plain(k): v for k, v in getattr(pipe, part).state_dict().items()}
+        got = {plain(k): v for k, v in got.items()}
         assert got.keys() == want.keys(), (part, sorted(got.keys() ^ want.keys())[:6])
         for k, v in want.items():
             assert torch.equal(got[k], v.half()), (part, k)
@@ -127,7 +191,8 @@ def describe(pipe, name: str, rows: list, folder: pathlib.Path, out: pathlib.Pat
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(folder, target, ignore=shutil.ignore_patterns("*.safetensors"))
     config = pipe.unet.config
-    ldm = config.layers_per_block == 2 and len(config.block_out_channels) == 4
+    xl = "text_encoder_2" in parts_of(pipe)
+    ldm = config.in_channels == 4 and config.layers_per_block == 2 and len(config.block_out_channels) == (3 if xl else 4)
     if ldm:
         verify(pipe, single_file(pipe))
         print(f"{name}: ldm names verified by diffusers' converter, bit for bit")
@@ -138,12 +203,10 @@ def describe(pipe, name: str, rows: list, folder: pathlib.Path, out: pathlib.Pat
             row["ldm"], matrix = ldm_name(key, pipe)
             if matrix:
                 row["ldm_shape"] = [*shape, 1, 1]
+            if row["ldm"].endswith(".text_projection"):
+                row["ldm_transposed"] = True
         listed.append(row)
-    tensors = {
-        f"{c}.{'text_model.' if c == 'text_encoder' else ''}{k}": v.half()
-        for c in ("unet", "vae", "text_encoder")
-        for k, v in getattr(pipe, c).state_dict().items()
-    }
+    tensors = {k: v.half() for c in parts_of(pipe) for k, v in canonical(pipe, c).items()}
     data = {"seed": name, "dtype": "F16", "sha256": store.digest(tensors), "tensors": listed}
     lines = ",\n".join(json.dumps(r, separators=(",", ":")) for r in data.pop("tensors"))
     text = json.dumps(data)[:-1] + ',"tensors":[\n' + lines + "\n]}\n"

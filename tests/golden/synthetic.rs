@@ -15,6 +15,8 @@ pub struct Tensor {
     pub ldm: Option<String>,
     /// Shape in a single-file checkpoint: VAE attention matrices are 1x1 convolutions there.
     pub ldm_shape: Vec<usize>,
+    /// Stored transposed in a single-file checkpoint: OpenCLIP's text projection.
+    pub ldm_transposed: bool,
     /// f16 values, little endian, row major.
     pub bytes: Vec<u8>,
 }
@@ -61,7 +63,8 @@ pub fn tensors(golden: &Path, name: &str) -> io::Result<Vec<Tensor>> {
         let bytes = values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect();
         let ldm = row["ldm"].as_str().map(str::to_owned);
         let ldm_shape = shape_of(&row["ldm_shape"]).unwrap_or_else(|| shape.clone());
-        out.push(Tensor { name, shape, ldm, ldm_shape, bytes });
+        let ldm_transposed = row["ldm_transposed"].as_bool().unwrap_or(false);
+        out.push(Tensor { name, shape, ldm, ldm_shape, ldm_transposed, bytes });
     }
     Ok(out)
 }
@@ -103,7 +106,11 @@ pub fn write_folder(golden: &Path, name: &str, out: &Path) -> io::Result<()> {
         ("unet", "diffusion_pytorch_model.safetensors"),
         ("vae", "diffusion_pytorch_model.safetensors"),
         ("text_encoder", "model.safetensors"),
+        ("text_encoder_2", "model.safetensors"),
     ] {
+        if !out.join(part).is_dir() {
+            continue;
+        }
         let prefix = format!("{part}.");
         let rows: Vec<_> = all
             .iter()
@@ -116,7 +123,24 @@ pub fn write_folder(golden: &Path, name: &str, out: &Path) -> io::Result<()> {
 
 /// Writes the pipeline as one ldm checkpoint at `out` (only for fixtures that have ldm names).
 pub fn write_ldm(golden: &Path, name: &str, out: &Path) -> io::Result<()> {
-    let all = tensors(golden, name)?;
-    let rows: Option<Vec<_>> = all.iter().map(|t| Some((t.ldm.clone()?, &t.ldm_shape[..], &t.bytes[..]))).collect();
-    write(out, &rows.ok_or_else(|| bad("this fixture has no ldm names"))?)
+    let mut all = tensors(golden, name)?;
+    // OpenCLIP's q, k and v share a name and stand one below another.
+    let which = |t: &Tensor| [".q_proj.", ".k_proj.", ".v_proj."].iter().position(|p| t.name.contains(p));
+    all.sort_by_key(which);
+    let mut files: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    for t in &all {
+        let key = t.ldm.clone().ok_or_else(|| bad("this fixture has no ldm names"))?;
+        if let Some(stack) = files.iter_mut().find(|f| f.0 == key) {
+            stack.1[0] += t.shape[0];
+            stack.2.extend_from_slice(&t.bytes);
+        } else if t.ldm_transposed {
+            let (rows, columns) = (t.shape[0], t.shape[1]);
+            let at = (0..columns).flat_map(|c| (0..rows).map(move |r| 2 * (r * columns + c)));
+            files.push((key, vec![columns, rows], at.flat_map(|i| [t.bytes[i], t.bytes[i + 1]]).collect()));
+        } else {
+            files.push((key, t.ldm_shape.clone(), t.bytes.clone()));
+        }
+    }
+    let rows: Vec<_> = files.iter().map(|(key, shape, bytes)| (key.clone(), &shape[..], &bytes[..])).collect();
+    write(out, &rows)
 }

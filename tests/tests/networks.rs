@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use admix_engine::files::checkpoint::Checkpoint;
 use admix_engine::files::{DType, ready};
 use admix_engine::model::store::Store;
-use admix_engine::model::text::TextEncoder;
-use admix_engine::model::unet::UNet;
+use admix_engine::model::text::{Reading, TextEncoder};
+use admix_engine::model::unet::{Extras, UNet};
 use admix_engine::model::vae::Vae;
 use admix_engine::render::to_nhwc;
 use admix_engine::tensor::kernels::{Picture, Source};
@@ -56,7 +56,7 @@ fn check(name: &str) {
 
     let (ids, [rows, _]) = golden.tensor::<2>("text.ids");
     for (skip, key) in [(0, "text.out.clip_skip_1"), (1, "text.out.clip_skip_2")] {
-        let pass = text.record(&gpu, rows, skip).expect("records");
+        let pass = text.record(&gpu, rows, Reading { skip, normed: true, pooled: false }).expect("records");
         let bits: Vec<f32> = ids.iter().map(|i| f32::from_bits(*i as u32)).collect();
         let found = run(&gpu, &pass.tokens, &bits, &pass.program, &pass.states);
         near(&format!("{name} {key}"), &found, &golden.tensor::<3>(key).0);
@@ -66,7 +66,7 @@ fn check(name: &str) {
     let (uncond, [_, tokens, width]) = golden.tensor::<3>("uncond");
     let context = [uncond, golden.tensor::<3>("cond").0].concat();
     let context = Tensor::upload(&gpu, "context", &context, 2 * tokens, width).expect("fits");
-    let cond = unet.condition(&gpu, &[981.0, 17.0], &context, 2).expect("records");
+    let cond = unet.condition(&gpu, &[981.0, 17.0], &context, 2, &Extras::default()).expect("records");
     cond.prelude.submit();
     let pass = unet.record(&gpu, Picture { n: shape[0], h: shape[2], w: shape[3] }, &cond).expect("records");
     for (row, key) in [(0u64, "unet.out.t981"), (1, "unet.out.t17")] {

@@ -30,7 +30,7 @@ fn given(golden: &Golden) -> Given {
         noise: Some(golden.tensor("noise")),
         cond: Some(golden.tensor("cond")),
         uncond: Some(golden.tensor("uncond")),
-        init: None,
+        ..Given::default()
     }
 }
 

@@ -46,6 +46,7 @@ fn readable(about: &Value) -> String {
             Value::Null => {}
             Value::Object(_) => {}
             Value::String(text) if text.contains('\n') => out.push_str(&format!("{name}:\n{}\n", indent(text))),
+            Value::Array(list) if name == "evidence" => out.push_str(&evidence_text(list)),
             Value::Array(list) => out.push_str(&list_line(name, list)),
             other => out.push_str(&format!("{name:<12} {}\n", plain(other))),
         }
@@ -93,6 +94,13 @@ fn fit_text(fit: &Value) -> String {
     let differs = |m: &Value| format!("{}: expected {}, found {}", plain(&m["key"]), m["expected"], m["found"]);
     group("mismatched (another shape)", mismatched.iter().map(differs).collect());
     out
+}
+
+/// What the model was told from, a line each.
+fn evidence_text(list: &[Value]) -> String {
+    let line = |e: &Value| format!("  {} {}: {}\n", plain(&e["about"]), plain(&e["value"]), plain(&e["because"]));
+    let lines: String = list.iter().map(line).collect();
+    if lines.is_empty() { lines } else { format!("evidence:\n{lines}") }
 }
 
 fn list_line(name: &str, list: &[Value]) -> String {

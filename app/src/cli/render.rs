@@ -165,6 +165,13 @@ impl RenderArgs {
             if file.has("uncond") {
                 given.uncond = Some(file.read("uncond", "[n, tokens, features]")?);
             }
+            // SDXL's pooled text.
+            for (name, target) in [("pooled_cond", &mut given.pooled_cond), ("pooled_uncond", &mut given.pooled_uncond)]
+            {
+                if file.has(name) {
+                    *target = Some(file.read(name, "[n, features]")?);
+                }
+            }
         }
         if let Some(path) = &self.init {
             given.init = Some(Picture::decode(&recipe::read_file(path)?, &path.display().to_string())?);

@@ -111,8 +111,7 @@ impl Denoiser<'_> {
             rec.combine(&[Term::new(x, scaling.input as f32)], &self.pass.input, half * rows, rows)?;
         }
         let row = self.timesteps.iter().position(|t| *t == timestep).unwrap_or(0);
-        let table = &self.cond.time_table;
-        rec.copy(table, (row * table.stride * 4) as u64, &self.cond.time_row, 0, self.cond.time_row.bytes());
+        self.cond.select(rec, row);
         rec.include(&self.pass.program);
         let y = &self.pass.output;
         let at = |half: usize, coef: f64| Term { tensor: y, row: half * rows, coef: coef as f32 };

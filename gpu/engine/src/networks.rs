@@ -10,7 +10,7 @@ use admix_files::safetensors::Index;
 use admix_mix::Mixer;
 use admix_model::preview::PreviewDecoder;
 use admix_model::store::{Side, Store};
-use admix_model::text::TextEncoder;
+use admix_model::text::{Reading, TextEncoder};
 use admix_model::tokenizer::Tokenizer;
 use admix_model::unet::UNet;
 use admix_model::vae::Vae;
@@ -23,20 +23,31 @@ use crate::control::{Control, Progress};
 /// Tensors packed between two submissions: enough to keep the device busy, few enough to keep the sources' memory small.
 const TENSORS_PER_SUBMISSION: usize = 24;
 
+/// A text encoder and the tokenizer whose ids it reads.
+pub struct Encoder {
+    /// The network.
+    pub text: TextEncoder,
+    /// The checkpoint's own tokenizer, or CLIP's with the padding the model was trained with.
+    pub tokenizer: Tokenizer,
+}
+
 /// A model on the device.
 pub struct Networks {
-    /// Slots of text encoder, U-Net and VAE.
+    /// Slots of text encoders, U-Net and VAE.
     pub store: Store,
-    /// Absent in checkpoints that hold only a U-Net or VAE.
-    pub text: Option<TextEncoder>,
+    /// In the order in which their states are joined: none in checkpoints that hold only a U-Net or VAE, one in Stable Diffusion 1 and 2, two
+    /// in XL.
+    pub encoders: Vec<Encoder>,
+    /// What the model was trained to read of its text encoders. A clip-skip reads no later layer than this.
+    pub reading: Reading,
+    /// An empty negative prompt stands for zeros (SDXL).
+    pub zero_negative: bool,
     /// The denoiser.
     pub unet: UNet,
     /// The autoencoder.
     pub vae: Option<Vae>,
     /// A small decoder for previews, where the model ships one.
     pub preview: Option<(Store, PreviewDecoder)>,
-    /// The checkpoint's own tokenizer, or CLIP's.
-    pub tokenizer: Tokenizer,
     /// What each slot was last filled with.
     filled: BTreeMap<String, String>,
 }
@@ -53,10 +64,29 @@ impl Networks {
             EngineError::Input(format!("{} holds no U-Net, so it cannot make pictures", checkpoint.name))
         })?;
         let unet = UNet::new(&mut store, config)?;
-        let text = match &checkpoint.text_encoder {
-            Some(config) => Some(TextEncoder::new(&mut store, config, "text_encoder")?),
-            None => None,
-        };
+        let xl = checkpoint.family == ModelFamily::Sdxl;
+        let mut encoders = Vec::new();
+        let second = checkpoint.text_encoder_2.as_ref().filter(|_| xl);
+        for (name, config, files, pad) in [
+            // Stable Diffusion 2 and XL's second encoder pad with "!" where 1 pads with the end token.
+            (
+                "text_encoder",
+                checkpoint.text_encoder.as_ref(),
+                &checkpoint.tokenizer,
+                checkpoint.family == ModelFamily::Sd2,
+            ),
+            ("text_encoder_2", second, &checkpoint.tokenizer_2, true),
+        ] {
+            let Some(config) = config else { continue };
+            let tokenizer = match files {
+                Some(files) => Tokenizer::from_files(files)?,
+                None if pad => Tokenizer::clip().with_pad("!"),
+                None => Tokenizer::clip(),
+            };
+            encoders.push(Encoder { text: TextEncoder::new(&mut store, config, name)?, tokenizer });
+        }
+        let reading = Reading { skip: usize::from(xl), normed: !xl, pooled: xl };
+        let zero_negative = xl && checkpoint.zero_empty_negative;
         let vae = match &checkpoint.vae {
             Some(config) => {
                 let encoder = checkpoint.tensors.contains_key("vae.encoder.conv_in.weight");
@@ -64,13 +94,8 @@ impl Networks {
             }
             None => None,
         };
-        let tokenizer = match &checkpoint.tokenizer {
-            Some(files) => Tokenizer::from_files(files)?,
-            // Stable Diffusion 2 pads with "!" where 1 pads with the end token.
-            None if checkpoint.family == ModelFamily::Sd2 => Tokenizer::clip().with_pad("!"),
-            None => Tokenizer::clip(),
-        };
-        Ok(Networks { store, text, unet, vae, preview: None, tokenizer, filled: BTreeMap::new() })
+        let (preview, filled) = (None, BTreeMap::new());
+        Ok(Networks { store, encoders, reading, zero_negative, unet, vae, preview, filled })
     }
 
     /// Loads the small decoder that a model folder may ship as `preview_decoder` (diffusers' `AutoencoderTiny`). A damaged one is an error; a
@@ -144,8 +169,8 @@ impl Networks {
         let mut ranges = BTreeMap::new();
         let mut rec = Recorder::new(&gpu);
         let mut layers = self.unet.layers_mut();
-        if let Some(text) = &mut self.text {
-            layers.extend(text.layers_mut());
+        for encoder in &mut self.encoders {
+            layers.extend(encoder.text.layers_mut());
         }
         for layer in layers {
             layer.side.clear();

@@ -29,6 +29,13 @@ pub struct Given {
     pub cond: Option<(Vec<f32>, [usize; 3])>,
     /// Unconditional embedding in place of the negative prompt's.
     pub uncond: Option<(Vec<f32>, [usize; 3])>,
+    /// Pooled text in place of the prompt's, [n or 1, features]: SDXL.
+    pub pooled_cond: Option<(Vec<f32>, [usize; 2])>,
+    /// Pooled text in place of the negative prompt's.
+    pub pooled_uncond: Option<(Vec<f32>, [usize; 2])>,
+    /// The channels that inpainting and pix2pix U-Nets read after the latents, NCHW [n or 1, channels, h, w]: mask and masked latents, or the
+    /// picture's latents (see [`UNetPass::extra`]).
+    pub extra: Option<(Vec<f32>, [usize; 4])>,
     /// A picture to start from (its strength is in the recipe).
     pub init: Option<Picture>,
 }
@@ -154,14 +161,17 @@ impl Session {
         let clock = Instant::now();
         control.report(Progress::Text)?;
         let n = settings.batch;
-        let guided = settings.cfg != 1.0;
+        // A model that reads the guidance scale runs without the unconditional half.
+        let cfg = if networks.unet.reads_guidance() { 1.0 } else { settings.cfg };
+        let guided = cfg != 1.0;
         let context = encode_text(gpu, networks, &settings, given, guided).await?;
         seconds.text = clock.elapsed().as_secs_f64();
 
         let clock = Instant::now();
-        let channels = networks.unet.config().in_channels;
+        let channels = networks.unet.latent_channels();
         let size = networks.latent_size(n, settings.width, settings.height)?;
         let shape = [n, channels, size.h, size.w];
+        let extra = extra_channels(networks, given, shape, context.samples)?;
         let mut noise = Noise::new(&settings, given, shape)?;
         let first = noise.draw(0);
         let init = match &given.init {
@@ -186,22 +196,18 @@ impl Session {
             if recorded.as_ref().is_none_or(|r| r.0 != active) {
                 drop(recorded.take());
                 networks.set_active(|i| active.contains(&i));
-                let cond = networks.unet.condition(gpu, &timesteps, &context.states, context.samples)?;
+                let cond =
+                    networks.unet.condition(gpu, &timesteps, &context.states, context.samples, &context.extras)?;
                 cond.prelude.submit();
                 let pass = networks.unet.record(gpu, Size { n: context.samples, ..size }, &cond)?;
+                if let (Some(target), Some(data)) = (&pass.extra, &extra) {
+                    target.write(gpu, data);
+                }
                 recorded = Some((active, cond, pass));
             }
             let Some((_, cond, pass)) = &recorded else { continue };
-            let denoiser = Denoiser {
-                gpu,
-                pass,
-                cond,
-                size,
-                channels,
-                cfg: settings.cfg,
-                rescale: settings.cfg_rescale,
-                timesteps: &timesteps,
-            };
+            let denoiser =
+                Denoiser { gpu, pass, cond, size, channels, cfg, rescale: settings.cfg_rescale, timesteps: &timesteps };
             denoiser.submit_step(ops, &registers, &mut |index| noise.draw(index))?;
             // One step in flight at a time: cancelling answers within a step, and progress tells the truth.
             gpu.finished().await?;
@@ -242,6 +248,39 @@ impl Session {
             dropped_tokens: context.dropped,
             device: gpu.name(),
         })
+    }
+}
+
+/// What the U-Net reads after the latents, NHWC for every sample of the batch.
+fn extra_channels(
+    networks: &Networks,
+    given: &Given,
+    [n, _, h, w]: [usize; 4],
+    samples: usize,
+) -> Result<Option<Vec<f32>>, EngineError> {
+    let wanted = networks.unet.extra_channels();
+    match &given.extra {
+        _ if wanted == 0 => Ok(None),
+        Some((data, [count, channels, rows, columns])) => {
+            if *channels != wanted || (*rows, *columns) != (h, w) || (*count != 1 && *count != n) {
+                return Err(EngineError::Input(format!(
+                    "the extra channels are {:?}, but this U-Net needs [1 or {n}, {wanted}, {h}, {w}]",
+                    [count, channels, rows, columns]
+                )));
+            }
+            let one = to_nhwc(data, [*count, *channels, *rows, *columns]);
+            Ok(Some(one.repeat(samples / count)))
+        }
+        None => {
+            let (kind, what) = match wanted {
+                5 => ("an inpainting model", "a picture and a mask"),
+                4 => ("a pix2pix model", "a picture"),
+                _ => ("a model of an unknown kind", "a picture"),
+            };
+            Err(EngineError::Input(format!(
+                "this is {kind}: its U-Net reads {wanted} channels beside the latents, so it needs {what}"
+            )))
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sampling settings with every default filled in: command line, recipe, model, program, in that order.
 
-use admix_files::config::SchedulerConfig;
+use admix_files::config::{Prediction, SchedulerConfig};
 use admix_mix::Mixer;
 use admix_mix::recipe::{Recipe, Sample};
 use admix_sample::rng::Kind;
@@ -37,8 +37,10 @@ pub struct Settings {
     pub height: usize,
     /// Pictures at once.
     pub batch: usize,
-    /// Layer of the text encoder that is read, from the end (1 = last).
+    /// Layer of the text encoder that is read, from the end (1 = last). No later one is read than the model was trained on (SDXL: 2).
     pub clip_skip: usize,
+    /// What SDXL is told about sizes.
+    pub sizes: Sizes,
     /// How far a given picture is changed.
     pub strength: f64,
     /// Run adapters beside the weights instead of merged into them.
@@ -62,12 +64,85 @@ pub fn wants_unmerged(sample: &Sample) -> Result<bool, EngineError> {
     }
 }
 
+/// SDXL's micro-conditioning (Podell et al. 2023, section 2.2): widths and heights in pixels that the U-Net is told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sizes {
+    /// Size of the picture before it was scaled for training: [width, height].
+    pub original: [u32; 2],
+    /// Where it was cropped: [left, top].
+    pub crop: [u32; 2],
+    /// Size of the result: [width, height].
+    pub target: [u32; 2],
+}
+
+impl Sizes {
+    /// Names below `set` in a recipe: `original_size` and `target_size` as `1024x1024`, `crop` as `0x0`. The picture's own size, nothing cropped.
+    pub const KNOBS: [&'static str; 3] = ["original_size", "crop", "target_size"];
+
+    fn resolve(sample: &Sample, size: [usize; 2]) -> Result<Sizes, EngineError> {
+        let own = size.map(|v| v as u32);
+        let read = |name: &str, default: [u32; 2]| match sample.set.get(name) {
+            None => Ok(default),
+            Some(value) => {
+                let text = value.as_str().unwrap_or_default();
+                let two =
+                    text.split_once('x').and_then(|(a, b)| Some([a.trim().parse().ok()?, b.trim().parse().ok()?]));
+                two.filter(|two| two.iter().all(|v| *v <= 65_536))
+                    .ok_or_else(|| EngineError::Input(format!("{name} = {value} is no size; write it as 1024x1024")))
+            }
+        };
+        let [original, crop, target] = Self::KNOBS;
+        Ok(Sizes { original: read(original, own)?, crop: read(crop, [0, 0])?, target: read(target, own)? })
+    }
+
+    /// The numbers the U-Net reads, heights first: six, or the refiner's five with an aesthetic score (6 for prompts, 2.5 for negative ones).
+    ///
+    /// # Errors
+    /// Another count.
+    pub fn time_ids(&self, count: usize, negative: bool) -> Result<Vec<f64>, EngineError> {
+        let pair = |[x, y]: [u32; 2]| [f64::from(y), f64::from(x)];
+        let mut ids = [pair(self.original), pair(self.crop)].concat();
+        match count {
+            6 => ids.extend(pair(self.target)),
+            5 => ids.push(if negative { 2.5 } else { 6.0 }),
+            _ => {
+                return Err(EngineError::Input(format!(
+                    "this U-Net reads {count} size values; 6 (SDXL) or 5 are known"
+                )));
+            }
+        }
+        Ok(ids)
+    }
+}
+
 fn range(name: &str, value: f64, min: f64, max: f64) -> Result<f64, EngineError> {
     if value.is_finite() && (min..=max).contains(&value) {
         Ok(value)
     } else {
         Err(EngineError::Input(format!("{name} = {value} is out of range ({min} to {max})")))
     }
+}
+
+/// Knobs that say what the model is where its file does not, or says it wrongly: `prediction` (`epsilon`, `v`, `sample`) and `zero_snr`
+/// (`true`, `false`).
+pub const MODEL_KNOBS: [&str; 2] = ["prediction", "zero_snr"];
+
+/// The model's noise with what the recipe says about it.
+fn overridden(scheduler: &SchedulerConfig, sample: &Sample) -> Result<SchedulerConfig, EngineError> {
+    let mut scheduler = scheduler.clone();
+    let wrong = |name: &str, value: &Value, known: &str| {
+        EngineError::Input(format!("{name} = {value} is unknown; use {known}"))
+    };
+    let [prediction, zero_snr] = MODEL_KNOBS;
+    if let Some(value) = sample.set.get(prediction) {
+        let named = value.as_str().and_then(Prediction::from_name);
+        scheduler.prediction_type = named.ok_or_else(|| wrong(prediction, value, "epsilon, v or sample"))?;
+    }
+    if let Some(value) = sample.set.get(zero_snr) {
+        let stated = value.as_bool().or_else(|| value.as_str()?.parse().ok());
+        scheduler.rescale_betas_zero_snr = stated.ok_or_else(|| wrong(zero_snr, value, "true or false"))?;
+    }
+    Ok(scheduler)
 }
 
 /// The noise levels a scheduler configuration describes.
@@ -91,7 +166,8 @@ impl Settings {
         };
         let mut knobs = KnobValues::default();
         for (name, value) in &sample.set {
-            if name != ADAPTERS_KNOB {
+            if name != ADAPTERS_KNOB && !Sizes::KNOBS.contains(&name.as_str()) && !MODEL_KNOBS.contains(&name.as_str())
+            {
                 knobs.set_text(name, &value.as_str().map_or_else(|| value.to_string(), str::to_string))?;
             }
         }
@@ -104,6 +180,9 @@ impl Settings {
             }
             Ok(value)
         };
+        let width = size(sample.width, noise.map_or(native[1], |n| n[3] * factor), "width")?;
+        let height = size(sample.height, noise.map_or(native[0], |n| n[2] * factor), "height")?;
+        let scheduler = overridden(&base.scheduler, sample)?;
         Ok(Settings {
             prompt: sample.prompt.clone().unwrap_or_default(),
             negative: sample.negative.clone().unwrap_or_default(),
@@ -114,15 +193,17 @@ impl Settings {
             cfg_rescale: range("cfg_rescale", sample.cfg_rescale.unwrap_or(0.0), 0.0, 1.0)?,
             seed: sample.seed.unwrap_or(0),
             rng,
-            width: size(sample.width, noise.map_or(native[1], |n| n[3] * factor), "width")?,
-            height: size(sample.height, noise.map_or(native[0], |n| n[2] * factor), "height")?,
+            width,
+            height,
             batch: range("batch", sample.batch.map_or(noise.map_or(1.0, |n| n[0] as f64), f64::from), 1.0, 64.0)?
                 as usize,
-            clip_skip: range("clip_skip", f64::from(sample.clip_skip.unwrap_or(1)), 1.0, 12.0)? as usize,
+            clip_skip: range("clip_skip", f64::from(sample.clip_skip.unwrap_or(base.clip_skip as u32)), 1.0, 12.0)?
+                as usize,
+            sizes: Sizes::resolve(sample, [width, height])?,
             strength: range("strength", sample.strength.unwrap_or(0.75), 0.0, 1.0)?,
             unmerged: wants_unmerged(sample)?,
             knobs,
-            sampling: model_sampling(&base.scheduler)?,
+            sampling: model_sampling(&scheduler)?,
         })
     }
 

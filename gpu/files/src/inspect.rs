@@ -2,7 +2,7 @@
 
 use crate::adapter::Adapter;
 use crate::bundle::Bundle;
-use crate::checkpoint::{Checkpoint, OpenOptions};
+use crate::checkpoint::{Checkpoint, Evidence, OpenOptions};
 use crate::error::{Error, Result};
 use serde_json::{Value, json};
 
@@ -73,6 +73,9 @@ impl Checkpoint {
             "sha256": self.sha256().await?,
             "prediction": self.prediction().name(),
             "prediction_stated": self.prediction_stated,
+            "zero_snr": self.scheduler.rescale_betas_zero_snr,
+            "clip_skip": self.clip_skip,
+            "evidence": self.evidence.iter().map(Evidence::to_json).collect::<Vec<_>>(),
             "renderable": problem.is_none(),
             "problem": problem,
             "metadata": self.metadata

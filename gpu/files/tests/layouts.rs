@@ -234,8 +234,12 @@ fn what_is_missing_or_wrong_is_named() {
     expect(&p, &["tensors are missing", "down_blocks.0.resnets.2"]);
 
     let p = fresh("unsupported");
+    edit(&p, "unet/config.json", "\"addition_embed_type\": null", "\"addition_embed_type\": \"image_hint\"");
+    expect(&p, &["`addition_embed_type` = `image_hint`", "not supported"]);
+
+    let p = fresh("sizes-missing");
     edit(&p, "unet/config.json", "\"addition_embed_type\": null", "\"addition_embed_type\": \"text_time\"");
-    expect(&p, &["`addition_embed_type` = `text_time`", "SDXL", "not supported"]);
+    expect(&p, &["`addition_time_embed_dim` is missing", "`text_time` needs it"]);
 
     let p = fresh("scheduler");
     edit(

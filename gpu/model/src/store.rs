@@ -227,6 +227,25 @@ impl Layer {
         self.join(rec, sum, &sides, parts?, activation)
     }
 
+    /// activation(x w + bias + other).
+    pub fn linear_joined(
+        &self,
+        rec: &mut Recorder,
+        x: &Tensor,
+        other: &Tensor,
+        activation: Activation,
+    ) -> Result<Tensor, ModelError> {
+        let e =
+            Epilogue { bias: self.bias.as_ref(), residual: Some(other), residual_first: true, ..Default::default() };
+        let sides = self.sides();
+        if sides.is_empty() {
+            return Ok(rec.linear(x, &self.weight, Epilogue { activation, ..e })?);
+        }
+        let sum = rec.linear(x, &self.weight, e)?;
+        let parts: Result<Vec<_>, _> = sides.iter().map(|s| rec.linear(x, &s.down, Epilogue::default())).collect();
+        self.join(rec, sum, &sides, parts?, activation)
+    }
+
     /// value * gelu(gate) of a layer packed with interleaved gates; the result has half the columns.
     pub fn geglu(&self, rec: &mut Recorder, x: &Tensor) -> Result<Tensor, ModelError> {
         match (&self.bias, self.sides().is_empty()) {

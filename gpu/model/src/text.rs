@@ -1,4 +1,5 @@
-//! CLIP text encoder (Radford et al. 2021), as transformers' `CLIPTextModel`: pre-norm transformer with causal attention.
+//! CLIP text encoder (Radford et al. 2021), as transformers' `CLIPTextModel` and `CLIPTextModelWithProjection`: pre-norm transformer with
+//! causal attention.
 
 use std::sync::Arc;
 
@@ -30,14 +31,30 @@ pub struct TextEncoder {
     length: usize,
     blocks: Vec<Block>,
     final_norm: Norm,
+    projection: Option<Layer>,
+    end: u32,
+}
+
+/// What is read of a text encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Leave out that many last layers (A1111's "Clip skip" minus 1).
+    pub skip: usize,
+    /// Put the final layer norm over the states: Stable Diffusion 1 and 2 do, XL does not.
+    pub normed: bool,
+    /// Also compute the projection of the last layer's normed states, which is what pooled text is taken from.
+    pub pooled: bool,
 }
 
 /// A recorded pass: write `tokens` (u32 bits, [1, n length]), submit, read `states` [n length, width].
 pub struct TextPass {
     /// Token ids as u32 bits.
     pub tokens: Tensor,
-    /// Hidden states after the final layer norm.
+    /// Hidden states.
     pub states: Tensor,
+    /// Projected states [n length, projection width], where they were asked for and the model has a projection: the pooled text of a sequence
+    /// is its row at [`TextEncoder::pooled_at`].
+    pub projected: Option<Tensor>,
     /// The commands.
     pub program: Arc<Program>,
 }
@@ -75,10 +92,40 @@ impl TextEncoder {
                 fc2: store.linear(&format!("{at}.mlp.fc2"), c, config.intermediate_size, true)?,
             });
         }
-        let position = position.data.reshape(length, c);
+        // Packed with its rows rounded up to fours.
+        let position = position.data.reshape(admix_tensor::padded(length), c).slice_rows(0, length);
         let final_norm = store.norm(&format!("{root}.final_layer_norm"), c)?;
         let (heads, eps) = (config.num_attention_heads, config.layer_norm_eps as f32);
-        Ok(TextEncoder { width: c, heads, activation, eps, table, position, length, blocks, final_norm })
+        let projection = match config.has_projection {
+            true => Some(store.linear(&format!("{prefix}.text_projection"), config.projection_dim, c, false)?),
+            false => None,
+        };
+        let end = config.eos_token_id as u32;
+        Ok(TextEncoder {
+            width: c,
+            heads,
+            activation,
+            eps,
+            table,
+            position,
+            length,
+            blocks,
+            final_norm,
+            projection,
+            end,
+        })
+    }
+
+    /// Width of the pooled text, where the model gives one.
+    pub fn pooled_width(&self) -> Option<usize> {
+        self.projection.as_ref().map(|p| p.weight.n)
+    }
+
+    /// The token whose projected state stands for the whole sequence: the first end token, as transformers finds it. Where the
+    /// configuration names token 2 (a mistake that old files keep), the first of the largest id.
+    pub fn pooled_at(&self, ids: &[u32]) -> usize {
+        let end = if self.end == 2 { ids.iter().max().copied().unwrap_or(0) } else { self.end };
+        ids.iter().position(|id| *id == end).unwrap_or(0)
     }
 
     /// Tokens a sequence holds (77).
@@ -103,11 +150,12 @@ impl TextEncoder {
 
     /// Every layer that un-merged adapters can attach to.
     pub fn layers_mut(&mut self) -> impl Iterator<Item = &mut Layer> {
-        self.blocks.iter_mut().flat_map(|b| [&mut b.qkv, &mut b.out, &mut b.fc1, &mut b.fc2])
+        let blocks = self.blocks.iter_mut().flat_map(|b| [&mut b.qkv, &mut b.out, &mut b.fc1, &mut b.fc2]);
+        blocks.chain(&mut self.projection)
     }
 
-    /// Records the encoding of `n` sequences. `skip` leaves out that many last layers (A1111's "Clip skip" minus 1); the final norm stays.
-    pub fn record(&self, gpu: &Arc<admix_tensor::Gpu>, n: usize, skip: usize) -> Result<TextPass, ModelError> {
+    /// Records the encoding of `n` sequences.
+    pub fn record(&self, gpu: &Arc<admix_tensor::Gpu>, n: usize, reading: Reading) -> Result<TextPass, ModelError> {
         let rows = n * self.length;
         let tokens = Tensor::empty(gpu, "tokens", 1, rows)?;
         let mut rec = Recorder::new(gpu);
@@ -115,7 +163,16 @@ impl TextEncoder {
         let d = self.width / self.heads;
         let s = Heads { n, heads: self.heads, d, tq: self.length, tk: self.length, causal: true };
         let step = admix_tensor::padded(self.width);
-        for block in &self.blocks[..self.blocks.len() - skip.min(self.blocks.len())] {
+        let projection = self.projection.as_ref().filter(|_| reading.pooled);
+        let read = self.blocks.len() - reading.skip.min(self.blocks.len());
+        let mut states = None;
+        for (i, block) in self.blocks.iter().enumerate() {
+            if i == read {
+                states = Some(self.read(&mut rec, &x, reading.normed)?);
+                if projection.is_none() {
+                    break;
+                }
+            }
             let h = rec.layer_norm(&x, self.eps, &block.norm1.gamma, &block.norm1.beta)?;
             let qkv = block.qkv.linear(&mut rec, &h, Activation::None, None)?;
             let part = |i: usize| Operand { tensor: &qkv, at: i * step };
@@ -125,7 +182,24 @@ impl TextEncoder {
             let h = block.fc1.linear(&mut rec, &h, self.activation, None)?;
             x = block.fc2.linear(&mut rec, &h, Activation::None, Some(&x))?;
         }
-        let states = rec.layer_norm(&x, self.eps, &self.final_norm.gamma, &self.final_norm.beta)?;
-        Ok(TextPass { tokens, states, program: rec.finish() })
+        let states = match states {
+            Some(states) => states,
+            None => self.read(&mut rec, &x, reading.normed)?,
+        };
+        let projected = match projection {
+            Some(layer) => {
+                let last = self.read(&mut rec, &x, true)?;
+                Some(layer.linear(&mut rec, &last, Activation::None, None)?)
+            }
+            None => None,
+        };
+        Ok(TextPass { tokens, states, projected, program: rec.finish() })
+    }
+
+    fn read(&self, rec: &mut Recorder, x: &Tensor, normed: bool) -> Result<Tensor, ModelError> {
+        if !normed {
+            return Ok(x.clone());
+        }
+        Ok(rec.layer_norm(x, self.eps, &self.final_norm.gamma, &self.final_norm.beta)?)
     }
 }

@@ -1,17 +1,22 @@
-//! The U-Net of Stable Diffusion 1 and 2 (Rombach et al. 2022), as diffusers' `UNet2DConditionModel`, of any widths, levels and head sizes.
+//! The U-Net of Stable Diffusion 1, 2 (Rombach et al. 2022) and XL (Podell et al. 2023), as diffusers' `UNet2DConditionModel`, of any widths,
+//! levels, depths and head sizes.
 //!
 //! What does not depend on the latent is computed once per picture by a prelude: the time embedding of every step (all its projections are
 //! one product) and the keys and values of every cross-attention. The step program then only reads them.
 
+mod condition;
+mod step;
+
 use std::sync::Arc;
 
 use admix_files::config::UNetConfig;
-use admix_tensor::kernels::attention::{Heads, Operand};
-use admix_tensor::kernels::{Activation, Pack, Picture};
+use admix_tensor::kernels::{Pack, Picture};
 use admix_tensor::{Gpu, Program, Recorder, Tensor, padded};
 
 use crate::ModelError;
 use crate::store::{Layer, Norm, Store};
+pub use condition::{Conditioning, Extras};
+use step::Step;
 
 struct ResNet {
     norm1: Norm,
@@ -60,6 +65,10 @@ pub struct UNet {
     time1: Layer,
     time2: Layer,
     time_proj: Layer,
+    /// Reads the guidance scale into the time embedding (LCM).
+    cond_proj: Option<Layer>,
+    /// Reads pooled text and sizes into the time embedding (SDXL).
+    add_embedding: Option<(Layer, Layer)>,
     conv_in: Layer,
     down: Vec<Level>,
     mid: Level,
@@ -69,24 +78,13 @@ pub struct UNet {
     kv_count: usize,
 }
 
-/// Per-picture facts on the device, shared by all steps.
-pub struct Conditioning {
-    /// Time projections of every step: [steps, all blocks].
-    pub time_table: Tensor,
-    /// The row in force, copied from the table before each step.
-    pub time_row: Tensor,
-    /// Keys and values of each cross-attention: [n tokens, 2 padded(c)].
-    pub keys: Vec<Tensor>,
-    /// Tokens of the context.
-    pub tokens: usize,
-    /// Computes the tables; run once whenever the prompt, the steps or the weights change.
-    pub prelude: Arc<Program>,
-}
-
-/// A recorded U-Net pass: `input` [n h w, in_channels] -> `output` [n h w, out_channels].
+/// A recorded U-Net pass: `input` and, where the model reads more than latents, `extra` -> `output` [n h w, out_channels].
 pub struct UNetPass {
-    /// Scaled latents.
+    /// Scaled latents, [n h w, latent channels]: the first channels of the U-Net's input, written before every step.
     pub input: Tensor,
+    /// The channels after the latents, [n h w, in_channels - latent channels], zero until written; they stay from step to step. An inpainting
+    /// U-Net reads one of mask (1 where the picture is painted anew) and four of the masked picture's latents; pix2pix four of the picture's.
+    pub extra: Option<Tensor>,
     /// The prediction.
     pub output: Tensor,
     /// The commands of one step.
@@ -170,6 +168,18 @@ impl UNet {
         let embedding = config.time_embedding_dim.unwrap_or(first * 4);
         let time1 = store.linear("unet.time_embedding.linear_1", embedding, first, true)?;
         let time2 = store.linear("unet.time_embedding.linear_2", embedding, embedding, true)?;
+        let cond_proj = match config.time_cond_proj_dim {
+            Some(width) => Some(store.linear("unet.time_embedding.cond_proj", first, width, false)?),
+            None => None,
+        };
+        let add_embedding = match (config.addition_embed_type.as_deref(), config.projection_class_embeddings_input_dim)
+        {
+            (Some("text_time"), Some(width)) => Some((
+                store.linear("unet.add_embedding.linear_1", embedding, width, true)?,
+                store.linear("unet.add_embedding.linear_2", embedding, embedding, true)?,
+            )),
+            _ => None,
+        };
         let mut b = Builder { store, config, time: Vec::new(), time_at: 0, kv_count: 0 };
 
         let mut down = Vec::new();
@@ -223,7 +233,31 @@ impl UNet {
         let norm_out = store.norm("unet.conv_norm_out", first)?;
         let conv_out = store.conv("unet.conv_out", config.out_channels, first, 3)?;
         let config = config.clone();
-        Ok(UNet { config, time1, time2, time_proj, conv_in, down, mid, up, norm_out, conv_out, kv_count })
+        Ok(UNet {
+            config,
+            time1,
+            time2,
+            time_proj,
+            cond_proj,
+            add_embedding,
+            conv_in,
+            down,
+            mid,
+            up,
+            norm_out,
+            conv_out,
+            kv_count,
+        })
+    }
+
+    /// Channels of the latents that are denoised.
+    pub fn latent_channels(&self) -> usize {
+        self.config.out_channels
+    }
+
+    /// Channels the U-Net reads after the latents (5: inpainting, 4: pix2pix).
+    pub fn extra_channels(&self) -> usize {
+        self.config.in_channels.saturating_sub(self.config.out_channels)
     }
 
     /// The configuration it was built from.
@@ -235,6 +269,10 @@ impl UNet {
     pub fn layers_mut(&mut self) -> Vec<&mut Layer> {
         let mut out =
             vec![&mut self.time1, &mut self.time2, &mut self.time_proj, &mut self.conv_in, &mut self.conv_out];
+        out.extend(&mut self.cond_proj);
+        if let Some((first, second)) = &mut self.add_embedding {
+            out.extend([first, second]);
+        }
         for level in self.down.iter_mut().chain([&mut self.mid]).chain(&mut self.up) {
             for r in &mut level.resnets {
                 out.extend([&mut r.conv1, &mut r.conv2]);
@@ -259,176 +297,24 @@ impl UNet {
         out
     }
 
-    /// Sinusoidal timestep embedding as diffusers' `get_timestep_embedding`: [steps, first width], computed on the host in f64.
-    pub fn timestep_rows(&self, timesteps: &[f64]) -> Vec<f32> {
-        let width = self.config.block_out_channels[0];
-        let half = width / 2;
-        let mut out = vec![0f32; timesteps.len() * width];
-        for (row, t) in timesteps.iter().enumerate() {
-            for i in 0..half {
-                let exponent = -(10_000f64.ln()) * i as f64 / (half as f64 - self.config.freq_shift);
-                let (sin, cos) = (t * exponent.exp()).sin_cos();
-                let (a, b) = if self.config.flip_sin_to_cos { (cos, sin) } else { (sin, cos) };
-                out[row * width + i] = a as f32;
-                out[row * width + half + i] = b as f32;
-            }
-        }
-        out
-    }
-
-    /// Records what depends only on the timesteps and the context ([n tokens, cross-attention width]).
-    pub fn condition(
-        &self,
-        gpu: &Arc<Gpu>,
-        timesteps: &[f64],
-        context: &Tensor,
-        n: usize,
-    ) -> Result<Conditioning, ModelError> {
-        let rows = Tensor::upload(
-            gpu,
-            "timesteps",
-            &self.timestep_rows(timesteps),
-            timesteps.len(),
-            self.config.block_out_channels[0],
-        )?;
-        let mut rec = Recorder::new(gpu);
-        let h = self.time1.linear(&mut rec, &rows, Activation::Silu, None)?;
-        // Every use of the embedding starts with SiLU.
-        let h = self.time2.linear(&mut rec, &h, Activation::Silu, None)?;
-        let time_table = self.time_proj.linear(&mut rec, &h, Activation::None, None)?;
-        let time_row = Tensor::empty(gpu, "time row", 1, time_table.cols)?;
-        let mut keys = vec![None; self.kv_count];
-        for level in self.down.iter().chain([&self.mid]).chain(&self.up) {
-            for block in level.transformers.iter().flat_map(|t| &t.blocks) {
-                keys[block.kv_index] = Some(block.kv.linear(&mut rec, context, Activation::None, None)?);
-            }
-        }
-        let keys = keys.into_iter().flatten().collect();
-        Ok(Conditioning { time_table, time_row, keys, tokens: context.rows / n, prelude: rec.finish() })
-    }
-
     /// Records one pass over `size` latents (n samples of h x w).
     pub fn record(&self, gpu: &Arc<Gpu>, size: Picture, cond: &Conditioning) -> Result<UNetPass, ModelError> {
-        let input = Tensor::empty(gpu, "unet input", size.pixels(), self.config.in_channels)?;
-        // Padding channels must read as zero.
-        input.write(gpu, &vec![0.0; size.pixels() * self.config.in_channels]);
-        let mut rec = Recorder::new(gpu);
-        let mut step = Step { unet: self, cond, rec: &mut rec };
-        let output = step.forward(&input, size)?;
-        Ok(UNetPass { input, output, program: rec.finish() })
-    }
-}
-
-/// The recording of one pass.
-struct Step<'a> {
-    unet: &'a UNet,
-    cond: &'a Conditioning,
-    rec: &'a mut Recorder,
-}
-
-impl Step<'_> {
-    fn forward(&mut self, input: &Tensor, size: Picture) -> Result<Tensor, ModelError> {
-        let unet = self.unet;
-        let padded_input = self.rec.pad1(input, size)?;
-        let (mut x, mut size) = unet.conv_in.conv3x3(self.rec, &padded_input, size, 1, None, None)?;
-        drop(padded_input);
-        let mut skips = vec![(x.clone(), size)];
-        for level in &unet.down {
-            for (j, resnet) in level.resnets.iter().enumerate() {
-                x = self.resnet(resnet, x, size)?;
-                if let Some(t) = level.transformers.get(j) {
-                    x = self.transformer(t, x, size)?;
-                }
-                skips.push((x.clone(), size));
-            }
-            if let Some(conv) = &level.resample {
-                let p = self.rec.pad1(&x, size)?;
-                (x, size) = conv.conv3x3(self.rec, &p, size, 2, None, None)?;
-                skips.push((x.clone(), size));
-            }
-        }
-        x = self.resnet(&unet.mid.resnets[0], x, size)?;
-        x = self.transformer(&unet.mid.transformers[0], x, size)?;
-        x = self.resnet(&unet.mid.resnets[1], x, size)?;
-        for level in &unet.up {
-            for (j, resnet) in level.resnets.iter().enumerate() {
-                if let Some((skip, _)) = skips.pop() {
-                    let joined = self.rec.concat(&x, &skip)?;
-                    drop((x, skip));
-                    x = self.resnet(resnet, joined, size)?;
-                }
-                if let Some(t) = level.transformers.get(j) {
-                    x = self.transformer(t, x, size)?;
-                }
-            }
-            if let Some(conv) = &level.resample {
-                // Up to the size of the skip that comes next, so that odd sizes meet again (diffusers' upsample_size).
-                let next = skips.last().map_or(size, |s| s.1);
-                let p = self.rec.place(&x, size, (next.h, next.w), 1, 1, (next.h + 2, next.w + 2))?;
-                (x, size) = conv.conv3x3(self.rec, &p, next, 1, None, None)?;
-            }
-        }
-        let c = &unet.config;
-        let n = &unet.norm_out;
-        let h = self.rec.group_norm(
-            &x,
-            size,
-            c.norm_num_groups,
-            c.norm_eps as f32,
-            &n.gamma,
-            &n.beta,
-            Activation::Silu,
-            1,
-        )?;
-        Ok(unet.conv_out.conv3x3(self.rec, &h, size, 1, None, None)?.0)
-    }
-
-    fn resnet(&mut self, r: &ResNet, x: Tensor, size: Picture) -> Result<Tensor, ModelError> {
-        let c = &self.unet.config;
-        let (groups, eps) = (c.norm_num_groups, c.norm_eps as f32);
-        let h = self.rec.group_norm(&x, size, groups, eps, &r.norm1.gamma, &r.norm1.beta, Activation::Silu, 1)?;
-        let time = Some((&self.cond.time_row, r.time_at));
-        let (h, _) = r.conv1.conv3x3(self.rec, &h, size, 1, time, None)?;
-        let h = self.rec.group_norm(&h, size, groups, eps, &r.norm2.gamma, &r.norm2.beta, Activation::Silu, 1)?;
-        let shortcut = match &r.shortcut {
-            Some(layer) => layer.linear(self.rec, &x, Activation::None, None)?,
-            None => x,
+        // Padding channels must read as zero, and so must channels that nobody fills.
+        let zeros = |what: &str, channels: usize| -> Result<Tensor, ModelError> {
+            Ok(Tensor::upload(gpu, what, &vec![0.0; size.pixels() * channels], size.pixels(), channels)?)
         };
-        Ok(r.conv2.conv3x3(self.rec, &h, size, 1, None, Some(&shortcut))?.0)
-    }
-
-    fn transformer(&mut self, t: &Transformer, x: Tensor, size: Picture) -> Result<Tensor, ModelError> {
-        let groups = self.unet.config.norm_num_groups;
-        let rec = &mut *self.rec;
-        let h = rec.group_norm(&x, size, groups, 1e-6, &t.norm.gamma, &t.norm.beta, Activation::None, 0)?;
-        let mut h = t.proj_in.linear(rec, &h, Activation::None, None)?;
-        let tokens = size.h * size.w;
-        let (n, heads, d) = (size.n, t.heads, t.d);
-        let step = padded(h.cols);
-        for b in &t.blocks {
-            let y = rec.layer_norm(&h, 1e-5, &b.norm1.gamma, &b.norm1.beta)?;
-            let qkv = b.qkv.linear(rec, &y, Activation::None, None)?;
-            let part = |i: usize| Operand { tensor: &qkv, at: i * step };
-            let s = Heads { n, heads, d, tq: tokens, tk: tokens, causal: false };
-            let y = rec.attention(part(0), part(1), part(2), s)?;
-            h = b.out1.linear(rec, &y, Activation::None, Some(&h))?;
-
-            let y = rec.layer_norm(&h, 1e-5, &b.norm2.gamma, &b.norm2.beta)?;
-            let q = b.q.linear(rec, &y, Activation::None, None)?;
-            let kv = &self.cond.keys[b.kv_index];
-            let s = Heads { tk: self.cond.tokens, ..s };
-            let y = rec.attention(
-                Operand { tensor: &q, at: 0 },
-                Operand { tensor: kv, at: 0 },
-                Operand { tensor: kv, at: step },
-                s,
-            )?;
-            h = b.out2.linear(rec, &y, Activation::None, Some(&h))?;
-
-            let y = rec.layer_norm(&h, 1e-5, &b.norm3.gamma, &b.norm3.beta)?;
-            let y = b.ff_in.geglu(rec, &y)?;
-            h = b.ff_out.linear(rec, &y, Activation::None, Some(&h))?;
-        }
-        t.proj_out.linear(rec, &h, Activation::None, Some(&x))
+        let input = zeros("unet input", self.latent_channels())?;
+        let extra = match self.extra_channels() {
+            0 => None,
+            channels => Some(zeros("unet extra input", channels)?),
+        };
+        let mut rec = Recorder::new(gpu);
+        let joined = match &extra {
+            Some(extra) => rec.concat(&input, extra)?,
+            None => input.clone(),
+        };
+        let mut step = Step { unet: self, cond, rec: &mut rec };
+        let output = step.forward(&joined, size)?;
+        Ok(UNetPass { input, extra, output, program: rec.finish() })
     }
 }

@@ -7,8 +7,8 @@ use admix_files::checkpoint::Checkpoint;
 use admix_files::safetensors::Index;
 use admix_files::{DType, FileSource, ready};
 use admix_model::store::Store;
-use admix_model::text::TextEncoder;
-use admix_model::unet::UNet;
+use admix_model::text::{Reading, TextEncoder};
+use admix_model::unet::{Extras, UNet};
 use admix_model::vae::Vae;
 use admix_tensor::kernels::{Picture, Source};
 use admix_tensor::{DeviceOptions, Gpu, Recorder, Tensor, Tier};
@@ -105,7 +105,7 @@ fn check(name: &str, tier: Tier) {
     let ids = golden.i64("text.ids");
     let rows = ids.len() / text.length();
     for (skip, key) in [(0, "text.out.clip_skip_1"), (1, "text.out.clip_skip_2")] {
-        let pass = text.record(&gpu, rows, skip).expect("records");
+        let pass = text.record(&gpu, rows, Reading { skip, normed: true, pooled: false }).expect("records");
         let bits: Vec<f32> = ids.iter().map(|i| f32::from_bits(*i as u32)).collect();
         let found = run(&gpu, &pass.tokens, &bits, &pass.program, &pass.states);
         let d = distance(&found, &golden.f32(key));
@@ -120,7 +120,7 @@ fn check(name: &str, tier: Tier) {
     context.extend(golden.f32("cond"));
     let width = golden.shape("cond")[2];
     let context = Tensor::upload(&gpu, "context", &context, context.len() / width, width).expect("fits");
-    let cond = unet.condition(&gpu, &[981.0, 17.0], &context, 2).expect("records");
+    let cond = unet.condition(&gpu, &[981.0, 17.0], &context, 2, &Extras::default()).expect("records");
     cond.prelude.submit();
     let pass = unet.record(&gpu, size, &cond).expect("records");
     for (row, key) in [(0u64, "unet.out.t981"), (1, "unet.out.t17")] {

@@ -1,8 +1,8 @@
 //! diffusers folders: components in sub-folders, weights possibly in shards or variants; and a component's own folder.
 
-use super::{Checkpoint, Format, ModelFamily, OpenOptions, Part, TensorRef, TokenizerFiles};
+use super::{Checkpoint, Evidence, Format, ModelFamily, OpenOptions, Part, TensorRef, TokenizerFiles};
 use crate::bundle::Bundle;
-use crate::config::{Prediction, SchedulerConfig, TextConfig, UNetConfig, VaeConfig, parse_object};
+use crate::config::{Fields, Prediction, SchedulerConfig, TextConfig, UNetConfig, VaeConfig, parse_object};
 use crate::error::{Error, Result, first_few};
 use crate::layout::{Transform, canonical_key};
 use crate::safetensors::{Index, TensorInfo};
@@ -67,7 +67,16 @@ pub(super) async fn load(bundle: Bundle, options: &OpenOptions) -> Result<Checkp
         }
         None => (SchedulerConfig::stable_diffusion(Prediction::Epsilon), false),
     };
-    let tokenizer = read_tokenizer(&bundle).await?;
+    let evidence = noise_evidence(&scheduler, prediction_stated);
+    let tokenizer = read_tokenizer(&bundle, "tokenizer").await?;
+    let tokenizer_2 = read_tokenizer(&bundle, "tokenizer_2").await?;
+    let zero_empty_negative = match bundle.text("model_index.json").await? {
+        Some(text) => {
+            let file = bundle.path_of("model_index.json");
+            Fields::new(&file, &parse_object(&file, &text)?).bool("force_zeros_for_empty_prompt", true)?
+        }
+        None => true,
+    };
     Ok(Checkpoint {
         name: bundle.name().to_owned(),
         format,
@@ -80,11 +89,29 @@ pub(super) async fn load(bundle: Bundle, options: &OpenOptions) -> Result<Checkp
         text_encoder_2: found.text_encoder_2,
         scheduler,
         prediction_stated,
+        clip_skip: 1,
+        evidence,
         tokenizer,
+        tokenizer_2,
+        zero_empty_negative,
         metadata: found.metadata,
         parts: found.parts,
         bundle,
     })
+}
+
+/// How a folder's noise is known.
+fn noise_evidence(scheduler: &SchedulerConfig, stated: bool) -> Vec<Evidence> {
+    let file = &scheduler.file;
+    let because = match stated {
+        true => format!("`prediction_type` in {file}"),
+        false => format!("{file} names no `prediction_type`, which means `{}`", scheduler.prediction_type.name()),
+    };
+    let mut all = vec![Evidence::new("prediction", scheduler.prediction_type.name(), because)];
+    if scheduler.rescale_betas_zero_snr {
+        all.push(Evidence::new("zero_snr", "true", format!("`rescale_betas_zero_snr` in {file}")));
+    }
+    all
 }
 
 /// A folder that is itself one component (`config.json` and weights at its top).
@@ -182,13 +209,14 @@ fn shards(bundle: &Bundle, folder: &str, index: &str, text: &[u8]) -> Result<Vec
     Ok(names)
 }
 
-async fn read_tokenizer(bundle: &Bundle) -> Result<Option<TokenizerFiles>> {
+async fn read_tokenizer(bundle: &Bundle, folder: &str) -> Result<Option<TokenizerFiles>> {
+    let text = async |file: &str| bundle.text(&format!("{folder}/{file}")).await;
     let files = TokenizerFiles {
-        vocab: bundle.text("tokenizer/vocab.json").await?,
-        merges: bundle.text("tokenizer/merges.txt").await?,
-        tokenizer: bundle.text("tokenizer/tokenizer.json").await?,
-        config: bundle.text("tokenizer/tokenizer_config.json").await?,
-        special_tokens: bundle.text("tokenizer/special_tokens_map.json").await?,
+        vocab: text("vocab.json").await?,
+        merges: text("merges.txt").await?,
+        tokenizer: text("tokenizer.json").await?,
+        config: text("tokenizer_config.json").await?,
+        special_tokens: text("special_tokens_map.json").await?,
     };
     let complete = files.tokenizer.is_some() || files.vocab.is_some() && files.merges.is_some();
     Ok(complete.then_some(files))

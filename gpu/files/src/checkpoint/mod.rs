@@ -1,10 +1,12 @@
 //! A checkpoint: a model's tensors under canonical names, its configurations and what else its files say.
 
+mod detect;
 mod export;
 mod folder;
 mod single;
 mod validate;
 
+pub use detect::Evidence;
 pub use export::{Content, Export, ExportFile, ExportTensor, Layout};
 pub use validate::first_non_finite;
 
@@ -205,8 +207,16 @@ pub struct Checkpoint {
     pub scheduler: SchedulerConfig,
     /// Whether the file itself states what the U-Net predicts (or the caller did).
     pub prediction_stated: bool,
+    /// Layer of the text encoder that sampling reads by default, counted from the end (1 = last).
+    pub clip_skip: usize,
+    /// What this model was told from.
+    pub evidence: Vec<Evidence>,
     /// The tokenizer's files, where there are any.
     pub tokenizer: Option<TokenizerFiles>,
+    /// The second tokenizer's files (SDXL folders).
+    pub tokenizer_2: Option<TokenizerFiles>,
+    /// Whether an empty negative prompt stands for zeros rather than for the encoded empty text (diffusers' `force_zeros_for_empty_prompt`).
+    pub zero_empty_negative: bool,
     /// The weight files' metadata (of all parts; the first to state a key wins).
     pub metadata: IndexMap<String, String>,
     /// The weight files.
@@ -239,19 +249,17 @@ impl Checkpoint {
         if let Some(prediction) = options.prediction {
             checkpoint.scheduler.prediction_type = prediction;
             checkpoint.prediction_stated = true;
+            checkpoint.evidence.push(Evidence::new("prediction", prediction.name(), "the caller says so"));
         }
-        checkpoint.family = checkpoint.find_family();
+        let (family, why_family) = checkpoint.find_family();
+        checkpoint.family = family;
+        let (clip_skip, why_skip) = checkpoint.find_clip_skip();
+        checkpoint.clip_skip = clip_skip;
+        let noise = std::mem::take(&mut checkpoint.evidence);
+        checkpoint.evidence = checkpoint.more_evidence(why_family, why_skip);
+        checkpoint.evidence.extend(noise);
         checkpoint.adopt_implied_shapes();
         Ok(checkpoint)
-    }
-
-    fn find_family(&self) -> ModelFamily {
-        match &self.unet {
-            Some(u) if u.addition_embed_type.as_deref() == Some("text_time") => ModelFamily::Sdxl,
-            Some(u) if u.use_linear_projection => ModelFamily::Sd2,
-            Some(_) => ModelFamily::Sd1,
-            None => ModelFamily::Other,
-        }
     }
 
     /// What the U-Net predicts.

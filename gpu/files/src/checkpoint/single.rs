@@ -1,7 +1,8 @@
 //! Single files: ldm names, prefixed diffusers names, or one component alone.
 
+use super::detect;
 use super::folder::{Found, component_of_config};
-use super::{Checkpoint, Format, ModelFamily, Part, TensorRef, TokenizerFiles};
+use super::{Checkpoint, Evidence, Format, ModelFamily, Part, TensorRef, TokenizerFiles};
 use crate::bundle::Bundle;
 use crate::config::{Prediction, SchedulerConfig, TextConfig};
 use crate::error::{Error, Result, first_few};
@@ -53,7 +54,8 @@ pub(super) async fn load(bundle: Bundle) -> Result<Checkpoint> {
         Some(text) => Some(TokenizerFiles::from_metadata(&file, text)?),
         None => None,
     };
-    let (scheduler, prediction_stated) = find_scheduler(&file, &index, &found, open_clip, &hints)?;
+    let mut evidence = Vec::new();
+    let (scheduler, prediction_stated) = find_scheduler(&file, &index, &found, open_clip, &hints, &mut evidence)?;
     Ok(Checkpoint {
         name: file,
         format,
@@ -67,6 +69,10 @@ pub(super) async fn load(bundle: Bundle) -> Result<Checkpoint> {
         scheduler,
         prediction_stated,
         tokenizer,
+        clip_skip: 1,
+        evidence,
+        tokenizer_2: None,
+        zero_empty_negative: true,
         metadata: found.metadata,
         parts: found.parts,
         bundle,
@@ -260,6 +266,15 @@ fn infer(file: &str, found: &mut Found, open_clip: bool, hints: &Hints) -> Resul
     if found.text_encoder_2.is_none() {
         found.text_encoder_2 = text(found, "text_encoder_2", true)?;
     }
+    let stated = hints.component("unet").is_some_and(|u| u.contains_key("addition_time_embed_dim"));
+    if let (Some(unet), Some(pooled)) = (&mut found.unet, found.text_encoder_2.as_ref().map(|t| t.projection_dim))
+        && let Some(rest) = unet.projection_class_embeddings_input_dim.and_then(|total| total.checked_sub(pooled))
+        && rest.is_multiple_of(6)
+        && !stated
+    {
+        // What is left beside the pooled text is six sizes.
+        unet.addition_time_embed_dim = Some(rest / 6);
+    }
     Ok(())
 }
 
@@ -270,25 +285,47 @@ fn find_scheduler(
     found: &Found,
     open_clip: bool,
     hints: &Hints,
+    evidence: &mut Vec<Evidence>,
 ) -> Result<(SchedulerConfig, bool)> {
-    let stated = index
-        .metadata
-        .get("modelspec.prediction_type")
-        .and_then(|p| Prediction::from_name(p))
-        // Community convention: an empty tensor of this name marks velocity prediction.
-        .or_else(|| index.tensors.contains_key("v_pred").then_some(Prediction::V));
+    let stated = detect::stated_prediction(index);
     // Stable Diffusion 2's keys do not tell whether it is the 512 (noise) or the 768 model (velocity). diffusers takes
     // the latter unless it is told otherwise, and so do we; `prediction_stated` says that it is a guess.
     let sd2 = open_clip && found.unet.as_ref().is_some_and(|u| u.use_linear_projection);
     let guess = if sd2 { Prediction::V } else { Prediction::Epsilon };
-    let mut config = SchedulerConfig::stable_diffusion(stated.unwrap_or(guess));
-    config.rescale_betas_zero_snr = index.tensors.contains_key("ztsnr");
-    let Some(fields) = hints.component("scheduler") else { return Ok((config, stated.is_some())) };
+    let (prediction, because) = stated.clone().unwrap_or_else(|| {
+        let why = if sd2 {
+            "a guess: nothing tells the 768 (velocity) from the 512 model (noise) of Stable Diffusion 2; choose with --set prediction=epsilon"
+        } else {
+            "nothing in the file says otherwise"
+        };
+        (guess, why.to_owned())
+    });
+    let mut config = SchedulerConfig::stable_diffusion(prediction);
+    let zero_snr = detect::stated_zero_snr(index);
+    config.rescale_betas_zero_snr = zero_snr.is_some();
+    if found.unet.as_ref().is_some_and(|u| u.addition_embed_type.is_some()) {
+        // As Stability AI published SDXL.
+        config.class_name = "EulerDiscreteScheduler".into();
+        config.timestep_spacing = Some("leading".into());
+    }
+    let Some(fields) = hints.component("scheduler") else {
+        evidence.push(Evidence::new("prediction", config.prediction_type.name(), because));
+        evidence.extend(zero_snr.map(|why| Evidence::new("zero_snr", "true", why)));
+        return Ok((config, stated.is_some()));
+    };
     let mut map = match config.to_json() {
         Value::Object(map) => map,
         _ => serde_json::Map::new(),
     };
     map.extend(fields.iter().map(|(k, v)| (k.clone(), v.clone())));
     let config = SchedulerConfig::from_map(&format!("{file}, metadata `{}`", Hints::KEY), &map)?;
+    let here =
+        |field: &str| fields.contains_key(field).then(|| format!("metadata `{}`, `scheduler.{field}`", Hints::KEY));
+    let because = here("prediction_type").unwrap_or(because);
+    evidence.push(Evidence::new("prediction", config.prediction_type.name(), because));
+    if config.rescale_betas_zero_snr {
+        let why = here("rescale_betas_zero_snr").or(zero_snr).unwrap_or_default();
+        evidence.push(Evidence::new("zero_snr", "true", why));
+    }
     Ok((config, stated.is_some() || fields.contains_key("prediction_type")))
 }

@@ -1,6 +1,6 @@
 //! Whether a checkpoint is whole and whether the engine can run it.
 
-use super::Checkpoint;
+use super::{Checkpoint, ModelFamily};
 use crate::error::{Error, Result, first_few};
 use crate::layout::{Shapes, as_matrix, text_tensors, unet_tensors, vae_tensors};
 
@@ -82,6 +82,7 @@ impl Checkpoint {
         let Some(vae) = &self.vae else { return lacks("VAE") };
         let Some(text) = &self.text_encoder else { return lacks("text encoder") };
         self.check_supported()?;
+        self.check_noise()?;
         self.validate()?;
         let mismatch = |why: String| Err(Error::Mismatch { file: self.name.clone(), why });
         if unet.out_channels != vae.latent_channels {
@@ -90,20 +91,29 @@ impl Checkpoint {
                 unet.out_channels, vae.latent_channels
             ));
         }
-        if unet.in_channels != unet.out_channels {
-            let kind = match unet.in_channels {
-                9 => " (an inpainting model)",
-                8 => " (an instruct-pix2pix model)",
-                _ => "",
-            };
-            let what =
-                format!("`in_channels` = {} with `out_channels` = {}{kind}", unet.in_channels, unet.out_channels);
+        if unet.in_channels < unet.out_channels {
+            let what = format!("`in_channels` = {} with `out_channels` = {}", unet.in_channels, unet.out_channels);
             return Err(Error::unsupported(&unet.file, what));
         }
-        if let Some(c) = unet.cross_attention_dim.iter().find(|c| **c != text.hidden_size) {
+        let second = self.text_encoder_2.as_ref().filter(|_| self.family == ModelFamily::Sdxl);
+        let width = text.hidden_size + second.map_or(0, |t| t.hidden_size);
+        if let Some(c) = unet.cross_attention_dim.iter().find(|c| **c != width) {
+            let encoders = if second.is_some() { "encoders together give" } else { "encoder gives" };
+            return mismatch(format!("the U-Net expects text of width {c} but the text {encoders} {width}"));
+        }
+        let Some(pooled) = second.or(Some(text)).filter(|t| t.has_projection).map(|t| t.projection_dim) else {
+            return match self.family {
+                ModelFamily::Sdxl => lacks("text encoder with a `text_projection` (SDXL's second)"),
+                _ => Ok(()),
+            };
+        };
+        if let (Some(total), Some(dim)) = (unet.projection_class_embeddings_input_dim, unet.addition_time_embed_dim)
+            && self.family == ModelFamily::Sdxl
+            && total != pooled + 6 * dim
+        {
             return mismatch(format!(
-                "the U-Net expects text of width {c} but the text encoder gives {}",
-                text.hidden_size
+                "the U-Net's added embedding reads {total} features, but pooled text has {pooled} and six sizes have {}",
+                6 * dim
             ));
         }
         Ok(())

@@ -261,18 +261,27 @@ impl UNetConfig {
         let named = [
             ("class_embed_type", self.class_embed_type.clone()),
             ("num_class_embeds", self.num_class_embeds.map(|n| n.to_string())),
-            ("addition_embed_type", self.addition_embed_type.clone()),
+            ("addition_embed_type", self.addition_embed_type.clone().filter(|t| t != "text_time")),
             ("encoder_hid_dim_type", self.encoder_hid_dim_type.clone()),
             ("encoder_hid_dim", self.encoder_hid_dim.map(|n| n.to_string())),
             ("cross_attention_norm", self.cross_attention_norm.clone()),
             ("time_embedding_act_fn", self.time_embedding_act_fn.clone()),
             ("timestep_post_act", self.timestep_post_act.clone()),
-            ("time_cond_proj_dim", self.time_cond_proj_dim.map(|n| n.to_string())),
         ];
         for (field, value) in named {
             if let Some(value) = value {
-                let sdxl = if value == "text_time" { " (an SDXL model)" } else { "" };
-                return refuse(format!("`{field}` = `{value}`{sdxl}"));
+                return refuse(format!("`{field}` = `{value}`"));
+            }
+        }
+        if self.addition_embed_type.is_some() {
+            for (field, value) in [
+                ("addition_time_embed_dim", self.addition_time_embed_dim),
+                ("projection_class_embeddings_input_dim", self.projection_class_embeddings_input_dim),
+            ] {
+                if value.unwrap_or(0) == 0 {
+                    let why = format!("`{field}` is missing; `addition_embed_type` = `text_time` needs it");
+                    return Err(Error::config(&self.file, why));
+                }
             }
         }
         let fixed = [

@@ -75,6 +75,9 @@ pub fn unet_tensors(c: &UNetConfig) -> Shapes {
     t.conv("unet.conv_in", first, c.in_channels, c.conv_in_kernel);
     t.linear("unet.time_embedding.linear_1", time, first);
     t.linear("unet.time_embedding.linear_2", time, time);
+    if let Some(width) = c.time_cond_proj_dim {
+        t.put("unet.time_embedding.cond_proj.weight".into(), &[first, width]);
+    }
     if c.addition_embed_type.as_deref() == Some("text_time")
         && let Some(width) = c.projection_class_embeddings_input_dim
     {

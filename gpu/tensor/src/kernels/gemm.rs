@@ -26,7 +26,8 @@ pub struct Weight {
 pub struct Epilogue<'a> {
     /// Added per column: [1, n].
     pub bias: Option<&'a Tensor>,
-    /// Also added per column, from element `.1` (a multiple of 4) of row 0 on: the time embedding of a ResNet block.
+    /// Also added per column, from element `.1` (a multiple of 4) on: the time embedding of a ResNet block. One row for all pictures of a
+    /// convolution, or one row for each.
     pub row_bias: Option<(&'a Tensor, usize)>,
     /// Applied to the biased sum.
     pub activation: Activation,
@@ -163,7 +164,7 @@ impl Recorder {
             e.row_bias.is_some().into(),
             e.row_bias.map_or(0, |(_, at)| at / 4) as u32,
             e.scale.to_bits(),
-            0,
+            e.row_bias.map_or(0, |(t, _)| if t.rows > 1 { t.stride / 4 } else { 0 }) as u32,
         ];
         let tiled = self.gpu().tier == Tier::Gpu;
         // Lanes run along columns: eight of them when there are that many column pairs, so that a SIMD group reads whole cache lines.
@@ -313,14 +314,24 @@ mod tests {
                 let (x, w, b) = (random(size.pixels() * c, 1), round_f16(&random(o * c * 9, 2)), random(o, 3));
                 let weight = packed(&gpu, &w, Pack { out: o, inp: c, kernel: 3, glu: false }, f16);
                 let bias = upload(&gpu, &b, o);
-                let mut rec = Recorder::new(&gpu);
-                let padded = rec.pad1(&upload(&gpu, &x, c), size).expect("records");
-                let e = Epilogue { bias: Some(&bias), ..Default::default() };
-                let (y, out) = rec.conv3x3(&padded, size, &weight, stride, e).expect("records");
-                let mut expected = conv_reference(&x, size, c, &w, o, 3, stride, 1);
-                expected.iter_mut().enumerate().for_each(|(i, v)| *v += b[i % o]);
-                assert_eq!(out.pixels() * o, expected.len());
-                assert!(distance(&run(&gpu, rec, &y), &expected) < TOLERANCE, "{size:?} {c}->{o} {:?}", gpu.tier);
+                // Four columns of something else, then a row of `o` for all pictures, or for each.
+                for rows in [1, size.n] {
+                    let wide = o + 4;
+                    let more = random(rows * wide, 4);
+                    let row_bias = upload(&gpu, &more, wide);
+                    let mut rec = Recorder::new(&gpu);
+                    let padded = rec.pad1(&upload(&gpu, &x, c), size).expect("records");
+                    let e = Epilogue { bias: Some(&bias), row_bias: Some((&row_bias, 4)), ..Default::default() };
+                    let (y, out) = rec.conv3x3(&padded, size, &weight, stride, e).expect("records");
+                    let mut expected = conv_reference(&x, size, c, &w, o, 3, stride, 1);
+                    assert_eq!(out.pixels() * o, expected.len());
+                    for (i, v) in expected.iter_mut().enumerate() {
+                        let picture = if rows == 1 { 0 } else { i / (out.h * out.w * o) };
+                        *v += b[i % o] + more[picture * wide + 4 + i % o];
+                    }
+                    let found = run(&gpu, rec, &y);
+                    assert!(distance(&found, &expected) < TOLERANCE, "{size:?} {c}->{o} {rows} rows {:?}", gpu.tier);
+                }
             }
         }
     }

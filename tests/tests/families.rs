@@ -1,0 +1,248 @@
+//! SDXL, LCM and inpainting against diffusers at random small configurations: one pass of each network to 1e-4, latents after 20 steps with
+//! guidance to 1e-3, pictures to 45 dB; single passes in both kernel tiers.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use admix_engine::files::checkpoint::Checkpoint;
+use admix_engine::files::{DType, ready};
+use admix_engine::mix::recipe::{Recipe, Sample};
+use admix_engine::model::store::Store;
+use admix_engine::model::text::{Reading, TextEncoder};
+use admix_engine::model::unet::{Extras, UNet};
+use admix_engine::render::to_nhwc;
+use admix_engine::tensor::kernels::{Picture as Size, Source};
+use admix_engine::tensor::{DeviceOptions, Gpu, Recorder, Tensor, Tier};
+use admix_engine::{Control, Given, Picture, Rendered};
+use admix_tests::{Golden, distance, golden, pipeline, psnr, scratch, session, synthetic};
+use serde_json::Value;
+
+const PASS: f64 = 1e-4;
+const LATENTS: f64 = 1e-3;
+const PSNR: f64 = 45.0;
+
+fn near(what: &str, found: &[f32], expected: &[f32]) {
+    let far = distance(found, expected);
+    println!("{what}: {far:.1e}");
+    assert!(far <= PASS, "{what}: {far:.2e}");
+}
+
+fn fill(store: &Store, checkpoint: &Checkpoint) {
+    let gpu = store.gpu();
+    let mut rec = Recorder::new(gpu);
+    for (name, slot) in store.slots() {
+        let source = Source::f16(gpu, name, &ready(checkpoint.read_raw(name)).expect("reads")).expect("fits");
+        slot.fill(&mut rec, &source).expect("packs");
+    }
+    rec.finish().submit();
+}
+
+/// Text encoders: states joined feature by feature, and the pooled row of the end token.
+fn check_text(gpu: &std::sync::Arc<Gpu>, name: &str, golden: &Golden, encoders: &[(&TextEncoder, &str)]) {
+    for skip in [2, 3] {
+        let mut joined: Vec<Vec<f32>> = Vec::new();
+        for (text, key) in encoders {
+            let (ids, [n, length]) = golden.tensor::<2>(key);
+            let pass = text.record(gpu, n, Reading { skip: skip - 1, normed: false, pooled: true }).expect("records");
+            let bits: Vec<f32> = ids.iter().map(|i| f32::from_bits(*i as u32)).collect();
+            pass.tokens.write(gpu, &bits);
+            pass.program.submit();
+            let states = pollster::block_on(pass.states.read(gpu)).expect("reads back");
+            joined.resize(n * length, Vec::new());
+            for (row, state) in joined.iter_mut().zip(states.chunks(text.width())) {
+                row.extend_from_slice(state);
+            }
+            if let Some(projected) = &pass.projected {
+                let all = pollster::block_on(projected.read(gpu)).expect("reads back");
+                let rows = ids.chunks(length).enumerate().flat_map(|(i, ids)| {
+                    let ids: Vec<u32> = ids.iter().map(|v| *v as u32).collect();
+                    let at = (i * length + text.pooled_at(&ids)) * projected.cols;
+                    all[at..at + projected.cols].to_vec()
+                });
+                let found: Vec<f32> = rows.collect();
+                near(&format!("{name} pooled {:?}", gpu.tier), &found, &golden.tensor::<2>("text.out.pooled").0);
+            }
+        }
+        let key = format!("text.out.clip_skip_{skip}");
+        near(&format!("{name} {key} {:?}", gpu.tier), &joined.concat(), &golden.tensor::<3>(&key).0);
+    }
+}
+
+/// What the fixture's single pass was told besides the text states.
+fn extras(golden: &Golden, unet: &UNet, xl: bool) -> Extras {
+    let mut extras = Extras::default();
+    if xl {
+        extras.pooled = [golden.tensor::<2>("pooled_uncond").0, golden.tensor::<2>("pooled_cond").0].concat();
+        let sizes = &golden.about()["sizes"];
+        let pair = |key: &str| (0..2).map(|i| sizes[key][i].as_f64().expect("a number")).collect::<Vec<_>>();
+        let ids = ["original_size", "crops_coords_top_left", "target_size"].map(pair).concat();
+        extras.time_ids = ids.repeat(2);
+    }
+    extras.guidance = unet.reads_guidance().then_some(7.5);
+    extras
+}
+
+fn check_networks(name: &str, tier: Tier) {
+    let options = DeviceOptions { tier: Some(tier), ..Default::default() };
+    let gpu = pollster::block_on(Gpu::open(&options)).expect("a Vulkan driver");
+    let golden = Golden::open(&format!("models/{name}"));
+    let checkpoint = Checkpoint::open(pipeline(name)).expect("opens");
+    checkpoint.check_renderable().expect("whole");
+    let types: HashMap<String, DType> = checkpoint.tensors.iter().map(|(n, t)| (n.clone(), t.info.dtype)).collect();
+    let mut store = Store::new(&gpu, move |n| types.get(n) == Some(&DType::F16));
+    let unet = UNet::new(&mut store, checkpoint.unet.as_ref().expect("a U-Net")).expect("builds");
+    let mut build = |config: &Option<_>, name: &str| {
+        config.as_ref().map(|c| TextEncoder::new(&mut store, c, name).expect("builds"))
+    };
+    let first = build(&checkpoint.text_encoder, "text_encoder").expect("a text encoder");
+    let second = build(&checkpoint.text_encoder_2, "text_encoder_2");
+    fill(&store, &checkpoint);
+
+    if let Some(second) = &second {
+        check_text(&gpu, name, &golden, &[(&first, "text.ids"), (second, "text_2.ids")]);
+    }
+    let (sample, shape) = golden.tensor::<4>("unet.in.sample");
+    let (uncond, [_, tokens, width]) = golden.tensor::<3>("uncond");
+    let context = [uncond, golden.tensor::<3>("cond").0].concat();
+    let context = Tensor::upload(&gpu, "context", &context, 2 * tokens, width).expect("fits");
+    let extras = extras(&golden, &unet, second.is_some());
+    let cond = unet.condition(&gpu, &[981.0, 17.0], &context, 2, &extras).expect("records");
+    cond.prelude.submit();
+    let pass = unet.record(&gpu, Size { n: shape[0], h: shape[2], w: shape[3] }, &cond).expect("records");
+    if let Some(extra) = &pass.extra {
+        let (data, shape) = golden.tensor::<4>("extra");
+        extra.write(&gpu, &to_nhwc(&data, shape).repeat(2));
+    }
+    for (row, key) in [(0, "unet.out.t981"), (1, "unet.out.t17")] {
+        let mut rec = Recorder::new(&gpu);
+        cond.select(&mut rec, row);
+        rec.finish().submit();
+        pass.input.write(&gpu, &to_nhwc(&sample, shape));
+        pass.program.submit();
+        let found = pollster::block_on(pass.output.read(&gpu)).expect("reads back");
+        let (expected, out) = golden.tensor::<4>(key);
+        near(&format!("{name} {key} {tier:?}"), &found, &to_nhwc(&expected, out));
+    }
+}
+
+fn recipe(model: &Path, run: &str, about: &Value) -> Recipe {
+    let (sampler, schedule) = run.rsplit_once('_').expect("SAMPLER_SCHEDULE");
+    let edge = |key: &str| about[key].as_u64().map(|v| v as u32);
+    let mut recipe = Recipe::new(model.display().to_string());
+    recipe.sample = Sample {
+        sampler: Some(sampler.into()),
+        schedule: Some(schedule.into()),
+        steps: Some(20),
+        cfg: Some(7.5),
+        width: edge("width"),
+        height: edge("height"),
+        ..Sample::default()
+    };
+    recipe
+}
+
+fn given(golden: &Golden) -> Given {
+    let has = |key: &str| golden.names().any(|n| n == key);
+    Given {
+        noise: Some(golden.tensor("noise")),
+        cond: Some(golden.tensor("cond")),
+        uncond: Some(golden.tensor("uncond")),
+        pooled_cond: has("pooled_cond").then(|| golden.tensor("pooled_cond")),
+        pooled_uncond: has("pooled_uncond").then(|| golden.tensor("pooled_uncond")),
+        extra: has("extra").then(|| golden.tensor("extra")),
+        ..Given::default()
+    }
+}
+
+fn render(recipe: &Recipe, given: &Given) -> Rendered {
+    let mut session = session();
+    pollster::block_on(session.render(recipe, given, &mut Control::default())).expect("renders")
+}
+
+fn check_renders(name: &str) {
+    let golden_file = Golden::open(&format!("models/{name}"));
+    let (about, given) = (golden_file.about(), given(&golden_file));
+    let mut runs = 0;
+    for key in golden_file.names().filter(|k| k.starts_with("latents.") || k.starts_with("sized.")) {
+        let (kind, run) = key.split_once('.').expect("KIND.RUN");
+        let mut recipe = recipe(&pipeline(name), run, &about);
+        if kind == "sized" {
+            // Heights first there, widths first here.
+            for (knob, field) in
+                [("original_size", "original_size"), ("crop", "crops_coords_top_left"), ("target_size", "target_size")]
+            {
+                let pair = &about["sizes"][field];
+                recipe.sample.set.insert(knob.into(), format!("{}x{}", pair[1], pair[0]).into());
+            }
+        }
+        let done = render(&recipe, &given);
+        let (expected, shape) = golden_file.tensor::<4>(key);
+        assert_eq!(done.shape, shape, "{name} {key}");
+        let far = distance(&done.latents, &expected);
+        println!("{name} {key}: {far:.1e}");
+        assert!(far <= LATENTS, "{name} {key}: latents differ by {far:.2e}");
+        runs += 1;
+        if let Ok(bytes) = std::fs::read(golden().join(format!("models/{name}.{run}.png")))
+            && kind == "latents"
+        {
+            let expected = Picture::decode(&bytes, "golden picture").expect("a PNG");
+            let db = psnr(&done.pictures[0].rgb, &expected.rgb);
+            println!("{name} {run}: {db:.1} dB");
+            assert!(db >= PSNR, "{name} {run}: {db:.1} dB");
+        }
+    }
+    assert!(runs >= 3, "{name} has {runs} runs");
+}
+
+#[test]
+fn networks_of_every_family_match_diffusers() {
+    for name in ["sdxl_tiny", "sdxl_odd", "lcm_tiny", "inpaint_tiny"] {
+        for tier in [Tier::Cpu, Tier::Gpu] {
+            check_networks(name, tier);
+        }
+    }
+}
+
+#[test]
+fn sdxl_matches_diffusers() {
+    check_renders("sdxl_tiny");
+    check_renders("sdxl_odd");
+}
+
+#[test]
+fn a_model_that_reads_the_guidance_scale_matches_diffusers() {
+    check_renders("lcm_tiny");
+}
+
+#[test]
+fn a_model_with_extra_channels_matches_diffusers() {
+    check_renders("inpaint_tiny");
+    // Without them it says what it needs.
+    let golden_file = Golden::open("models/inpaint_tiny");
+    let without = Given { extra: None, ..given(&golden_file) };
+    let recipe = recipe(&pipeline("inpaint_tiny"), "euler_normal", &golden_file.about());
+    let mut session = session();
+    let refused = pollster::block_on(session.render(&recipe, &without, &mut Control::default()));
+    let why = refused.err().expect("refused").to_string();
+    assert!(why.contains("inpainting") && why.contains("mask"), "{why}");
+}
+
+#[test]
+fn an_sgm_file_of_sdxl_gives_what_its_folder_gives() {
+    let name = "sdxl_tiny";
+    let golden_file = Golden::open(&format!("models/{name}"));
+    let file = scratch().join("sdxl_tiny.safetensors");
+    synthetic::write_ldm(&golden(), name, &file).expect("writes");
+    let checkpoint = Checkpoint::open(&file).expect("opens");
+    assert_eq!(checkpoint.family.id(), "sdxl");
+    assert!((checkpoint.vae.as_ref().expect("a VAE").scaling_factor - 0.13025).abs() < 1e-9);
+    let mut both = Vec::new();
+    for model in [pipeline(name), file] {
+        let mut recipe = recipe(&model, "euler_normal", &golden_file.about());
+        recipe.sample.steps = Some(3);
+        both.push(render(&recipe, &given(&golden_file)));
+    }
+    // The folder says leading steps; the file says nothing, and single files are taken for what Stability published: the same.
+    assert!(both[0].latents == both[1].latents, "the same weights, but other bits");
+    assert!(both[0].pictures == both[1].pictures);
+}
