@@ -7,7 +7,7 @@ use web_time::Instant;
 
 use crate::MixError;
 use crate::flat::{Flat, Kind};
-use crate::method::{Inputs, Settings, method};
+use crate::method::{Inputs, Method, Settings, method};
 use crate::recipe::Knobs;
 
 /// A measured merge of one tensor.
@@ -60,6 +60,31 @@ async fn best(
     Ok((least, program.dispatches()))
 }
 
+/// Where the time of one merge goes: (shader, calls, seconds), longest first, of one f16 tensor of `elements`.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn profile(gpu: &Arc<Gpu>, name: &str, elements: usize) -> Result<Vec<(&'static str, usize, f64)>, MixError> {
+    let method = method(name)?;
+    let count = 2.min(*method.models().end());
+    let tensors: Vec<Flat> = (0..3).map(|seed| filled(gpu, elements, Kind::F16, seed)).collect::<Result<_, _>>()?;
+    let out = Flat::empty(gpu, "merged", elements, Kind::F16)?;
+    let models: Vec<&Flat> = tensors[1..=count].iter().collect();
+    let (knobs, model_knobs, none) = (Knobs::new(), bench_knobs(method), vec![None; count]);
+    let settings = Settings {
+        name: "bench",
+        shape: &[elements],
+        weights: vec![0.4; count],
+        knobs: &knobs,
+        model_knobs: vec![&model_knobs; count],
+        seed: 1,
+    };
+    let inputs = Inputs { base: &tensors[0], origin: None, models: &models, minus: &none, uniforms: &[] };
+    let mut rec = Recorder::new(gpu);
+    method.record(&mut rec, &inputs, &settings, &out)?;
+    let program = rec.finish();
+    program.submit();
+    Ok(program.profile(3))
+}
+
 /// Measures the device's copy speed over buffers of `elements` f32.
 pub async fn copy_speed(gpu: &Arc<Gpu>, elements: usize, runs: usize) -> Result<CopySpeed, MixError> {
     let from = Tensor::empty(gpu, "copy from", 1, elements)?;
@@ -96,6 +121,53 @@ pub async fn copy_speed(gpu: &Arc<Gpu>, elements: usize, runs: usize) -> Result<
     Ok(CopySpeed { shader: speed(shader), transfer: speed(transfer) })
 }
 
+/// Settings every measured method gets: even weights, density 0.3 where there is one.
+fn bench_knobs(method: &dyn Method) -> Knobs {
+    method.model_knobs().iter().filter(|k| k.name == "density").map(|k| (k.name.to_string(), 0.3.into())).collect()
+}
+
+/// Seconds that the methods of `names` take for tensors of the given sizes, f32, one after another in one recording: what a whole model takes.
+pub async fn model(
+    gpu: &Arc<Gpu>,
+    names: &[&str],
+    sizes: &[usize],
+    runs: usize,
+) -> Result<Vec<(String, f64)>, MixError> {
+    let mut tensors = Vec::new();
+    for (i, size) in sizes.iter().enumerate() {
+        let four: Vec<Flat> =
+            (0..3).map(|seed| filled(gpu, *size, Kind::F32, 3 * i as u32 + seed)).collect::<Result<_, _>>()?;
+        let out = Flat::empty(gpu, "merged", *size, Kind::F32)?;
+        tensors.push((four, out));
+    }
+    let mut all = Vec::new();
+    for name in names {
+        let method = method(name)?;
+        let count = 2.min(*method.models().end());
+        let (knobs, model_knobs) = (Knobs::new(), bench_knobs(method));
+        let none = vec![None; count];
+        let (seconds, _) = best(gpu, runs, |rec| {
+            for (inputs, out) in &tensors {
+                let models: Vec<&Flat> = inputs[1..=count].iter().collect();
+                let settings = Settings {
+                    name: "bench",
+                    shape: &[out.len],
+                    weights: vec![0.4; count],
+                    knobs: &knobs,
+                    model_knobs: vec![&model_knobs; count],
+                    seed: 1,
+                };
+                let inputs = Inputs { base: &inputs[0], origin: None, models: &models, minus: &none, uniforms: &[] };
+                method.record(rec, &inputs, &settings, out)?;
+            }
+            Ok(())
+        })
+        .await?;
+        all.push((name.to_string(), seconds));
+    }
+    Ok(all)
+}
+
 /// Measures the merge of one tensor of `elements` (models of f32 and of f16) by each method of `names`.
 pub async fn merges(gpu: &Arc<Gpu>, names: &[&str], elements: usize, runs: usize) -> Result<Vec<Figure>, MixError> {
     let mut figures = Vec::new();
@@ -107,12 +179,7 @@ pub async fn merges(gpu: &Arc<Gpu>, names: &[&str], elements: usize, runs: usize
             let count = 2.min(*method.models().end());
             let models: Vec<&Flat> = tensors[1..=count].iter().collect();
             let knobs = Knobs::new();
-            let model_knobs: Knobs = method
-                .model_knobs()
-                .iter()
-                .filter(|k| k.name == "density")
-                .map(|k| (k.name.to_string(), 0.3.into()))
-                .collect();
+            let model_knobs = bench_knobs(method);
             let settings = Settings {
                 name: "bench",
                 shape: &[elements],

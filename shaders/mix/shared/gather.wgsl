@@ -4,9 +4,22 @@
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let lane = wg.x * WG + local;
+#if BEGIN
+  begin(lane);
+#endif
   // A loop over nothing is the one way in which software adapters skip work.
   let groups = select(p.head.groups, 0u, idle());
-  for (var g = lane; g < groups; g += LANES) {
+#if SAMPLE
+  let skip = bitcast<u32>(p.knobs.x);
+  for (var i = lane; i < groups / skip; i += LANES) {
+    // Not at every skip-th group: a stride that divides a row would see a few columns only.
+    let g = i * skip + ((i * 0x9E3779B1u) >> 8u) % skip;
+#else
+  // A workgroup walks over one stretch of memory: lanes that jump through all of it miss every cache and page table on software adapters.
+  let stretch = (groups + LANES - 1u) / LANES * WG;
+  let stop = min((wg.x + 1u) * stretch, groups);
+  for (var g = wg.x * stretch + local; g < stop; g += WG) {
+#endif
     let b = load_b(g);
 #if ORIGIN
     let o = load_o(g);

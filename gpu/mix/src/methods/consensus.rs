@@ -8,7 +8,7 @@ use crate::MixError;
 use crate::flat::{Flat, Pass, bits};
 use crate::method::{HostInputs, Inputs, Settings};
 use crate::random;
-use crate::select::{Selection, select, select_reference};
+use crate::select::{Selection, Zeros, select, select_reference};
 use crate::sums;
 
 /// Which elements of a change are kept.
@@ -75,7 +75,7 @@ impl Consensus {
             let mut values = Pass::new("", inputs.base, inputs.models);
             values.origin = inputs.origin;
             values.defines.push(("VARIANCE", 0));
-            state = Some(select(rec, &values, selections)?);
+            state = Some(select(rec, &values, selections, Zeros::Free)?);
         }
         pass.defines.extend([
             ("STATE", state.is_some().into()),

@@ -1,0 +1,74 @@
+// One look at every element: counts those beyond the bracket around each selection's threshold and collects those inside it.
+// Mirrors gpu/mix/src/select/bracket.rs. SELECTS, TARGETS as in select_count.wgsl; LANES lanes with room for `knobs.y` (as bits) pairs each.
+//
+// Keys are the magnitude's bits, turned over (`edges.z`) where the smallest come first: beyond is always above. `edges`: lowest key inside less
+// one, highest inside, what turns keys over. `found`: for every selection two words a lane (pairs collected, elements beyond), then the lanes'
+// pairs (key, element number). A lane that finds more than it has room for counts on: its count tells.
+// No atomics: software adapters carry them out lane by lane.
+#include "mix/shared/flat"
+@group(0) @binding(2u + ORIGIN + MODELS) var<storage, read> edges: array<vec4<i32>>;
+@group(0) @binding(3u + ORIGIN + MODELS) var<storage, read_write> found: array<u32>;
+#include "mix/shared/selection"
+
+#for s SELECTS
+var<private> beyond$s: vec4<u32>;
+var<private> inside$s: u32;
+var<private> low$s: i32;
+var<private> high$s: i32;
+var<private> turn$s: i32;
+#end
+var<private> pairs_at: u32;
+var<private> room: u32;
+// The element past the last.
+var<private> end: u32;
+
+fn take(x: Fours, e: vec4<u32>) {
+  let live = e < vec4<u32>(end);
+#for s SELECTS
+  {
+    let magnitude = bitcast<vec4<i32>>(abs(selected(x, (TARGETS >> (4u * $su)) & 15u))) ^ vec4<i32>(turn$s);
+    // Below every edge where there is no element.
+    let key = select(vec4<i32>(-2), magnitude, live);
+    let above = key > vec4<i32>(high$s);
+    beyond$s += select(vec4<u32>(0u), vec4<u32>(1u), above);
+    let hit = (key > vec4<i32>(low$s)) & !above;
+    // Hits are rare. A loop that does not run is skipped, a branch would not be.
+    for (var some = any(hit); some; some = false) {
+      var left = u32(hit.x) | (u32(hit.y) << 1u) | (u32(hit.z) << 2u) | (u32(hit.w) << 3u);
+      for (; left != 0u; left &= left - 1u) {
+        let c = firstTrailingBit(left);
+        // Beyond its room a lane overwrites its last pair: the count gives it away.
+        let at = pairs_at + 2u * ($su * LANES * room + min(inside$s, room - 1u));
+        found[at] = bitcast<u32>(select(select(key.x, key.y, c == 1u), select(key.z, key.w, c == 3u), c > 1u));
+        found[at + 1u] = e.x + c;
+        inside$s += 1u;
+      }
+    }
+  }
+#end
+}
+
+// Everything that the loop needs is read here: software adapters pay for every load, uniform or not.
+// Later windows of the same tensor go on where the one before stopped.
+fn begin(lane: u32) {
+  room = bitcast<u32>(p.knobs.y);
+  end = p.head.start + p.head.count;
+  pairs_at = 2u * SELECTS * LANES + 2u * lane * room;
+#for s SELECTS
+  low$s = edges[$s].x;
+  high$s = edges[$s].y;
+  turn$s = edges[$s].z;
+  inside$s = select(0u, found[2u * ($su * LANES + lane)], p.head.row_groups == 1u);
+  beyond$s = vec4<u32>(select(0u, found[2u * ($su * LANES + lane) + 1u], p.head.row_groups == 1u), 0u, 0u, 0u);
+#end
+}
+
+fn idle() -> bool { return false; }
+
+fn finish(lane: u32) {
+#for s SELECTS
+  found[2u * ($su * LANES + lane)] = inside$s;
+  found[2u * ($su * LANES + lane) + 1u] = dot(beyond$s, vec4<u32>(1u));
+#end
+}
+#include "mix/shared/gather"
