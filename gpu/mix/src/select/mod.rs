@@ -232,6 +232,10 @@ mod tests {
                     ("sparse", sparse),
                     ("equal", vec![0.5; len]),
                 ] {
+                    // The largest size is there for the wide digits; the patterns behave alike at every size.
+                    if len > 1 << 20 && name != "sorted" {
+                        continue;
+                    }
                     for rank in [1, len / 3, len - 1] {
                         let wanted = [Selection::largest(0, rank, len), Selection::smallest(0, rank, len)];
                         for (selection, state) in wanted.into_iter().zip(found(&gpu, &values, &wanted, Zeros::Exact)) {
