@@ -4,6 +4,7 @@ use admix_engine::EngineError;
 use admix_engine::files::Error as FileError;
 use admix_engine::mix::MixError;
 use admix_engine::sample::SampleError;
+use admix_engine::select::Error as SelectError;
 
 use super::output::one_line;
 
@@ -54,6 +55,12 @@ impl From<FileError> for Fault {
 
 impl From<MixError> for Fault {
     fn from(e: MixError) -> Fault {
+        Fault::of(e.is_user_fault(), e.to_string())
+    }
+}
+
+impl From<SelectError> for Fault {
+    fn from(e: SelectError) -> Fault {
         Fault::of(e.is_user_fault(), e.to_string())
     }
 }

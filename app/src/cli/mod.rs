@@ -96,7 +96,7 @@ fn run(cli: Cli) -> Result<(), Fault> {
         Some(Command::Render(args)) => render::run(&args, json),
         Some(Command::Mix(args)) => mix::run(&args, json),
         Some(Command::Inspect(args)) => inspect::run(&args, json),
-        Some(Command::Suggest(args)) => suggest::run(&args),
+        Some(Command::Suggest(args)) => suggest::run(&args, json),
         Some(Command::Bench(args)) => bench::run(&args, json),
         Some(Command::List(args)) => list::run(&args, json),
         Some(Command::Demo(args)) => demo::run(&args, json),

@@ -1,8 +1,23 @@
-//! `admix suggest`: not there yet.
+//! `admix suggest`: which adapters suit a prompt, at which weights, and which do not and why (Stylus, arXiv 2404.18928).
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use admix_engine::files::builtin;
+use admix_engine::files::checkpoint::Checkpoint;
+use admix_engine::mix::recipe::{AdapterUse, Recipe, Sample};
+use admix_engine::select::compose::{Choice, Suggestion, compose};
+use admix_engine::select::masks::{self, Candidate, Masks};
+use admix_engine::select::shelf::{Files, Shelf, shipped_words, target};
+use admix_engine::select::{Filter, Kind, Library, Settings};
+use admix_engine::{Cancel, Control, Given, Picture};
+use serde_json::{Value, json};
 
 use super::fault::Fault;
+use super::progress::Bar;
+use super::{cancel, output, recipe, values};
 
 /// Arguments of `admix suggest`.
 #[derive(clap::Args)]
@@ -10,19 +25,250 @@ pub struct SuggestArgs {
     /// What the picture shall show
     #[arg(long, value_name = "TEXT")]
     prompt: String,
-    /// A folder of adapters to choose from; may be repeated
+    /// A folder of adapters to choose from, beside the built-in ones; may be repeated
     #[arg(long, value_name = "DIR")]
     library: Vec<PathBuf>,
-    /// The model they shall fit
+    /// The model they shall fit [default: builtin]
     #[arg(long, value_name = "REF")]
     model: Option<String>,
+    /// Leave the built-in adapters out
+    #[arg(long)]
+    no_builtin: bool,
+    /// Only adapters of this kind (subject, style, character, pose, concept-slider, quality, speed); may be repeated
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    kind: Vec<Kind>,
+    /// Only adapters whose licence contains this; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    licence: Vec<String>,
+    /// Only adapters with this tag; may be repeated
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// Write the recipe to a file that `admix render --recipe` takes
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Render the candidates, from everything on to everything off, side by side into a PNG
+    #[arg(long, value_name = "FILE")]
+    sheet: Option<PathBuf>,
+    /// How many candidates the sheet shows at most, 1 to 64
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=64))]
+    candidates: u32,
+    /// Candidates from every subset of a topic's adapters, as Stylus's code does it, not only one, all and none, as its paper says
+    #[arg(long)]
+    power_set: bool,
+    /// Write the recipe of this candidate (its number on the sheet, from 1) instead of the one with everything on
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pick: Option<u32>,
+    /// Seed of the pictures, and of the draw where there are more candidates than shown
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Sampling steps of the sheet's pictures
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = values::steps)]
+    steps: u32,
 }
 
-/// Says that it is not there yet.
-pub fn run(args: &SuggestArgs) -> Result<(), Fault> {
-    let _ = (&args.prompt, &args.library, &args.model);
-    Err(Fault::input(
-        "suggest is not there yet: it will split the prompt into topics and choose an adapter with a weight for each (Stylus, arXiv 2404.18928); \
-         until then choose from `admix list adapters` and give them with --adapter",
-    ))
+/// White pixels between the pictures of the sheet.
+const GAP: usize = 8;
+
+fn kind(text: &str) -> Result<Kind, String> {
+    Kind::named(text).ok_or_else(|| format!("there are {}", Kind::ALL.map(Kind::name).join(", ")))
+}
+
+/// Suggests.
+pub fn run(args: &SuggestArgs, json: bool) -> Result<(), Fault> {
+    for (path, flag) in [(&args.out, "--out"), (&args.sheet, "--sheet")] {
+        if let Some(path) = path {
+            output::check_target(path, flag)?;
+        }
+    }
+    let lower = |list: &[String]| list.iter().map(|t| t.to_lowercase()).collect();
+    let reference = args.model.as_deref().unwrap_or("builtin");
+    let model = Checkpoint::open(builtin::resolve_model(reference)?)?;
+    let filter = Filter {
+        target: target(&model),
+        kinds: args.kind.clone(),
+        licences: lower(&args.licence),
+        tags: lower(&args.tag),
+    };
+    let cancel = cancel::on_ctrl_c();
+    let shelf = open_shelf(args, &cancel)?;
+    shelf.notes.iter().for_each(|note| eprintln!("note: {}", output::one_line(note)));
+    let library = Library::new(shipped_words()?, shelf.entries);
+    let files = Files::new(&shelf.paths, &model);
+    let suggestion = compose(&args.prompt, &library, &filter, &files, &Settings::default());
+
+    let how = if args.power_set { Masks::PowerSet } else { Masks::Paper };
+    let candidates = masks::candidates(&suggestion, how, args.candidates as usize, args.seed);
+    let picked = match args.pick {
+        None => everything(&suggestion),
+        Some(n) => candidates.get(n as usize - 1).cloned().ok_or_else(|| {
+            Fault::input(format!("--pick: there is no candidate {n}; there are {}", candidates.len()))
+        })?,
+    };
+    let chosen = adopt(&picked, &suggestion, &library, reference, args);
+    if let Some(path) = &args.sheet {
+        sheet(path, &candidates, &suggestion, &library, reference, args, &cancel)?;
+    }
+    if let Some(path) = &args.out {
+        let mut file = output::Batch::default();
+        file.add(path, format!("{}\n", chosen.to_json(true)).as_bytes())?;
+        file.finish()?;
+    }
+    if json {
+        output::print_json(&report(&suggestion, &library, &chosen, &candidates, args));
+    } else {
+        readable(&suggestion, &library);
+    }
+    Ok(())
+}
+
+/// Indexes on another thread, so that Ctrl-C stops it and the bar moves.
+fn open_shelf(args: &SuggestArgs, cancel: &Cancel) -> Result<Shelf, Fault> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (send, heard) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let progress = |done: usize, of: usize| drop(send.send((done, of)));
+        let stop_there = stop.clone();
+        let work = scope.spawn(move || Shelf::open(&args.library, !args.no_builtin, &progress, &stop_there));
+        let mut bar = Bar::new();
+        while !work.is_finished() {
+            if cancel.is_cancelled() {
+                stop.store(true, Ordering::Relaxed);
+            }
+            if let Ok((done, of)) = heard.recv_timeout(Duration::from_millis(20)) {
+                bar.show("cards", done, of);
+            }
+        }
+        drop(bar);
+        let outcome = work.join().map_err(|_| Fault::other("the indexing broke off"))?;
+        Ok(outcome?)
+    })
+}
+
+fn everything(suggestion: &Suggestion) -> Candidate {
+    Candidate(suggestion.topics.iter().map(|t| (1u32 << t.choices.len().min(16)) - 1).collect())
+}
+
+/// The recipe of a candidate: nothing but the adapters that are on, at Stylus's weights for as many as share their topic.
+fn adopt(
+    candidate: &Candidate,
+    suggestion: &Suggestion,
+    library: &Library,
+    reference: &str,
+    args: &SuggestArgs,
+) -> Recipe {
+    let mut recipe = Recipe::new(reference);
+    for (topic, choice, sharing) in candidate.on() {
+        let Some(choice) = suggestion.topics.get(topic).and_then(|t| t.choices.get(choice)) else { continue };
+        let weight = admix_engine::select::compose::weight(library.card(choice.entry), sharing);
+        recipe.adapters.push(AdapterUse::new(&library.entries()[choice.entry as usize].reference, weight));
+    }
+    recipe.sample = Sample { prompt: Some(args.prompt.clone()), seed: Some(args.seed), ..Sample::default() };
+    recipe
+}
+
+/// Renders the candidates at few steps with one seed.
+fn sheet(
+    path: &std::path::Path,
+    candidates: &[Candidate],
+    suggestion: &Suggestion,
+    library: &Library,
+    reference: &str,
+    args: &SuggestArgs,
+    cancel: &Cancel,
+) -> Result<(), Fault> {
+    let mut session = recipe::open_session(false)?;
+    let mut bar = Bar::new();
+    let mut pictures = Vec::new();
+    for (i, candidate) in candidates.iter().enumerate() {
+        bar.show("candidates", i, candidates.len());
+        let mut recipe = adopt(candidate, suggestion, library, reference, args);
+        recipe.sample.steps = Some(args.steps);
+        let mut control = Control { cancel: cancel.clone(), ..Control::default() };
+        let rendered = pollster::block_on(session.render(&recipe, &Given::default(), &mut control))?;
+        pictures.extend(rendered.pictures);
+    }
+    drop(bar);
+    let columns = (pictures.len() as f64).sqrt().ceil() as usize;
+    let mut file = output::Batch::default();
+    file.add(path, &Picture::sheet(&pictures, columns.max(1), GAP).to_png(&[])?)?;
+    file.finish()
+}
+
+fn rounded(value: impl Into<f64>) -> f64 {
+    (value.into() * 1000.0).round() / 1000.0
+}
+
+fn choice_json(choice: &Choice, library: &Library) -> Value {
+    let (entry, card) = (&library.entries()[choice.entry as usize], library.card(choice.entry));
+    json!({
+        "name": entry.name, "ref": entry.reference, "score": rounded(choice.score), "weight": rounded(choice.weight),
+        "title": card.title, "kind": card.kind.name(), "triggers": card.triggers, "range": card.range, "because": choice.because
+    })
+}
+
+fn report(
+    suggestion: &Suggestion,
+    library: &Library,
+    recipe: &Recipe,
+    candidates: &[Candidate],
+    args: &SuggestArgs,
+) -> Value {
+    let topics: Vec<Value> = suggestion
+        .topics
+        .iter()
+        .map(|t| {
+            json!({
+                "text": t.text, "span": t.span, "weight": rounded(t.weight),
+                "adapters": t.choices.iter().map(|c| choice_json(c, library)).collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    let rejected: Vec<Value> = suggestion.rejected.iter().map(|r| {
+        let entry = &library.entries()[r.entry as usize];
+        json!({ "name": entry.name, "reason": r.reason, "ref": entry.reference, "topic": r.topic, "score": rounded(r.score) })
+    }).collect();
+    let names = |c: &Candidate| -> Vec<String> {
+        c.on()
+            .filter_map(|(t, i, _)| {
+                Some(library.entries()[suggestion.topics.get(t)?.choices.get(i)?.entry as usize].name.clone())
+            })
+            .collect()
+    };
+    let mut value = json!({
+        "prompt": args.prompt, "topics": topics, "rejected": rejected,
+        "recipe": serde_json::to_value(recipe).unwrap_or(Value::Null),
+        "candidates": candidates.iter().map(names).collect::<Vec<_>>(), "cards": library.len()
+    });
+    if let Some(path) = &args.sheet {
+        value["sheet"] = path.display().to_string().into();
+    }
+    value
+}
+
+fn readable(suggestion: &Suggestion, library: &Library) {
+    let name = |entry: u32| &library.entries()[entry as usize].name;
+    for topic in &suggestion.topics {
+        for c in &topic.choices {
+            let card = library.card(c.entry);
+            let triggers = if card.triggers.is_empty() {
+                String::new()
+            } else {
+                format!("; triggers: {}", card.triggers.join(", "))
+            };
+            output::print(&format!(
+                "\"{}\": {} at {} (fits {:.2}, {}{triggers})",
+                topic.text,
+                name(c.entry),
+                rounded(c.weight),
+                c.score,
+                card.kind.name()
+            ));
+        }
+    }
+    if suggestion.topics.iter().all(|t| t.choices.is_empty()) {
+        output::print("no adapter is needed");
+    }
+    for r in &suggestion.rejected {
+        eprintln!("not {} for \"{}\": {}", name(r.entry), r.topic, r.reason);
+    }
 }

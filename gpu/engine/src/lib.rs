@@ -29,4 +29,5 @@ pub use admix_files as files;
 pub use admix_mix as mix;
 pub use admix_model as model;
 pub use admix_sample as sample;
+pub use admix_select as select;
 pub use admix_tensor as tensor;

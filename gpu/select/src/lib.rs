@@ -1,0 +1,38 @@
+//! Stylus (Luo et al. 2024, arXiv 2404.18928): the adapters that suit a prompt are found, weighed and composed, on the person's own
+//! machine, without a server and without a language model.
+//!
+//! ```text
+//! files -> refine -> Card -> Library (bm25 + lean) -> retrieve -> compose (topics, fit, reject, assign) -> Suggestion -> masks
+//! ```
+//! No GPU, no threads of its own, and it builds for the web. `docs/stylus.md` says where this differs from the published code.
+
+pub mod bm25;
+pub mod card;
+pub mod catalogue;
+pub mod compose;
+pub mod error;
+pub mod fit;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod indexer;
+pub mod intake;
+pub mod interference;
+pub mod lean;
+pub mod library;
+pub mod masks;
+pub mod refine;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod shelf;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod sqlite;
+pub mod text;
+pub mod topics;
+pub mod words;
+
+#[cfg(test)]
+mod testing;
+
+pub use card::{Card, Edits, Entry, Kind};
+pub use compose::{Settings, Suggestion, compose};
+pub use error::{Error, Result};
+pub use library::{Filter, Library, Mode, Target};
+pub use words::Words;

@@ -1,0 +1,124 @@
+//! A catalogue as one SQLite file.
+
+use crate::catalogue::{Catalogue, Record};
+use crate::error::{Error, Result};
+use rusqlite::{Connection, params};
+use std::path::{Path, PathBuf};
+
+/// What the file in a library's folder is called.
+pub const FILE_NAME: &str = ".admix-catalogue.sqlite";
+
+/// An open catalogue file.
+pub struct Store {
+    connection: Connection,
+    path: PathBuf,
+    /// What the file holds, to write only what changed.
+    saved: Catalogue,
+}
+
+impl Store {
+    /// Opens or makes the file and reads it.
+    ///
+    /// # Errors
+    /// Files that are no catalogue or cannot be written.
+    pub fn open(path: &Path) -> Result<(Store, Catalogue)> {
+        let failed = |e: rusqlite::Error| fault(path, &e);
+        let connection = Connection::open(path).map_err(failed)?;
+        let make = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+            CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS edits (key TEXT PRIMARY KEY, edits TEXT NOT NULL) WITHOUT ROWID;";
+        connection.execute_batch(make).map_err(failed)?;
+        let mut catalogue = Catalogue::default();
+        for (path, text) in rows(&connection, "SELECT path, record FROM files").map_err(failed)? {
+            // A record of another version is read from its file again.
+            if let Ok(record) = serde_json::from_str::<Record>(&text) {
+                catalogue.files.insert(path, record);
+            }
+        }
+        for (key, text) in rows(&connection, "SELECT key, edits FROM edits").map_err(failed)? {
+            let read = serde_json::from_str(&text);
+            // Edits are a person's work: rather stop than lose them.
+            let edits = read.map_err(|e| {
+                Error::Catalogue(format!("{}: the edits of {key} cannot be read ({e})", path.display()))
+            })?;
+            catalogue.edits.insert(key, edits);
+        }
+        Ok((Store { connection, path: path.to_path_buf(), saved: catalogue.clone() }, catalogue))
+    }
+
+    /// Writes what changed since the last time, all or nothing.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn save(&mut self, catalogue: &Catalogue) -> Result<()> {
+        let Store { connection, path, saved } = self;
+        let failed = |e: rusqlite::Error| fault(path, &e);
+        let change = connection.transaction().map_err(failed)?;
+        {
+            let mut put = change.prepare("INSERT OR REPLACE INTO files VALUES (?1, ?2)").map_err(failed)?;
+            for (path, record) in catalogue.files.iter().filter(|(p, r)| saved.files.get(*p) != Some(*r)) {
+                put.execute(params![path, json(record)]).map_err(failed)?;
+            }
+            let mut put = change.prepare("INSERT OR REPLACE INTO edits VALUES (?1, ?2)").map_err(failed)?;
+            for (key, edits) in catalogue.edits.iter().filter(|(k, e)| saved.edits.get(*k) != Some(*e)) {
+                put.execute(params![key, json(edits)]).map_err(failed)?;
+            }
+            for path in saved.files.keys().filter(|p| !catalogue.files.contains_key(*p)) {
+                change.execute("DELETE FROM files WHERE path = ?1", params![path]).map_err(failed)?;
+            }
+            for key in saved.edits.keys().filter(|k| !catalogue.edits.contains_key(*k)) {
+                change.execute("DELETE FROM edits WHERE key = ?1", params![key]).map_err(failed)?;
+            }
+        }
+        change.commit().map_err(failed)?;
+        *saved = catalogue.clone();
+        Ok(())
+    }
+}
+
+fn rows(connection: &Connection, query: &str) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut statement = connection.prepare(query)?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn fault(path: &Path, e: &rusqlite::Error) -> Error {
+    Error::Catalogue(format!("the catalogue {} cannot be used: {e}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::card::{Card, Edits};
+
+    #[test]
+    fn what_was_saved_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        let (mut store, mut catalogue) = Store::open(&path).unwrap();
+        assert!(catalogue.files.is_empty());
+        let card = Card { title: "Ink".into(), ..Card::default() };
+        for name in ["a", "b"] {
+            let record = Record { name: name.into(), size: 3, card: Some(card.clone()), ..Record::default() };
+            catalogue.files.insert(format!("{name}.safetensors"), record);
+        }
+        catalogue.edit("a.safetensors", Edits { title: Some("Mine".into()), ..Edits::default() }).unwrap();
+        store.save(&catalogue).unwrap();
+        catalogue.files.shift_remove("b.safetensors");
+        store.save(&catalogue).unwrap();
+        drop(store);
+        let (_, again) = Store::open(&path).unwrap();
+        assert_eq!((again.files, again.edits), (catalogue.files, catalogue.edits));
+    }
+
+    #[test]
+    fn a_file_that_is_no_catalogue_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        std::fs::write(&path, vec![b'x'; 4096]).unwrap();
+        assert!(Store::open(&path).err().unwrap().to_string().contains("cannot be used"));
+    }
+}

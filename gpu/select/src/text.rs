@@ -1,0 +1,222 @@
+//! Words of prompts and cards: one spelling, one stem, and where in the text they stand.
+
+use std::ops::Range;
+
+/// A word of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Lower case, without accents.
+    pub word: String,
+    /// Its stem, the form that is compared.
+    pub stem: String,
+    /// Place in the text, in characters.
+    pub span: Range<usize>,
+}
+
+/// One spelling, and Harman's S-stemmer (1991) for plurals. `assets/select/train_words.py` does the same.
+pub fn stem(word: &str) -> String {
+    let w = word.replace("colour", "color").replace("grey", "gray");
+    if !w.is_ascii() || w.len() <= 3 {
+        return w;
+    }
+    let before = |n: usize| w.as_bytes()[w.len() - n];
+    if w.ends_with("ies") && !b"ea".contains(&before(4)) {
+        format!("{}y", &w[..w.len() - 3])
+    } else if w.ends_with("es") && !b"aeo".contains(&before(3)) || w.ends_with('s') && !b"us".contains(&before(2)) {
+        w[..w.len() - 1].to_owned()
+    } else {
+        w
+    }
+}
+
+/// Letters without the accents that Latin spellings carry.
+fn plain(c: char) -> char {
+    match c {
+        'à' | 'á' | 'â' | 'ã' | 'ä' | 'å' | 'ā' => 'a',
+        'è' | 'é' | 'ê' | 'ë' | 'ē' => 'e',
+        'ì' | 'í' | 'î' | 'ï' | 'ī' => 'i',
+        'ò' | 'ó' | 'ô' | 'õ' | 'ö' | 'ō' => 'o',
+        'ù' | 'ú' | 'û' | 'ü' | 'ū' => 'u',
+        'ç' => 'c',
+        'ñ' => 'n',
+        other => other,
+    }
+}
+
+/// The words of a text in order. Apostrophes before short endings vanish, every other sign separates.
+pub fn tokens(text: &str) -> Vec<Token> {
+    let mut out = Vec::new();
+    let (mut word, mut start, mut end) = (String::new(), 0, 0);
+    let mut flush = |word: &mut String, start: usize, end: usize| {
+        if !word.is_empty() {
+            out.push(Token { stem: stem(word), word: std::mem::take(word), span: start..end });
+        }
+    };
+    let chars: Vec<char> = text.chars().collect();
+    for (at, c) in chars.iter().enumerate() {
+        if c.is_alphanumeric() {
+            if word.is_empty() {
+                start = at;
+            }
+            word.extend(c.to_lowercase().map(plain));
+            end = at + 1;
+            continue;
+        }
+        // "neighbour's" is one word, "o'lantern" two.
+        let after = chars[at + 1..].iter().take_while(|c| c.is_alphanumeric()).count();
+        if !(matches!(c, '\'' | '\u{2019}') && !word.is_empty() && after < 3) {
+            flush(&mut word, start, end);
+        }
+    }
+    flush(&mut word, start, end);
+    out
+}
+
+/// Function words, which carry no topic.
+pub fn is_stop(word: &str) -> bool {
+    STOP.binary_search(&word).is_ok()
+}
+
+const STOP: &[&str] = &[
+    "a",
+    "about",
+    "all",
+    "among",
+    "an",
+    "and",
+    "another",
+    "any",
+    "are",
+    "as",
+    "at",
+    "be",
+    "been",
+    "being",
+    "between",
+    "but",
+    "by",
+    "can",
+    "could",
+    "did",
+    "do",
+    "does",
+    "down",
+    "during",
+    "each",
+    "eg",
+    "especially",
+    "etc",
+    "every",
+    "for",
+    "from",
+    "had",
+    "has",
+    "have",
+    "having",
+    "he",
+    "her",
+    "him",
+    "his",
+    "how",
+    "i",
+    "ie",
+    "if",
+    "in",
+    "into",
+    "is",
+    "it",
+    "its",
+    "may",
+    "me",
+    "might",
+    "more",
+    "most",
+    "must",
+    "my",
+    "no",
+    "nor",
+    "not",
+    "of",
+    "off",
+    "often",
+    "on",
+    "one",
+    "onto",
+    "or",
+    "our",
+    "out",
+    "over",
+    "shall",
+    "she",
+    "should",
+    "so",
+    "some",
+    "such",
+    "than",
+    "that",
+    "the",
+    "their",
+    "them",
+    "then",
+    "these",
+    "they",
+    "this",
+    "those",
+    "through",
+    "to",
+    "two",
+    "under",
+    "up",
+    "upon",
+    "us",
+    "use",
+    "used",
+    "using",
+    "usually",
+    "very",
+    "was",
+    "we",
+    "were",
+    "what",
+    "when",
+    "where",
+    "which",
+    "while",
+    "who",
+    "will",
+    "with",
+    "within",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_stem_for_spellings_and_numbers() {
+        for (word, stemmed) in [
+            ("watercolours", "watercolor"),
+            ("grey", "gray"),
+            ("ponies", "pony"),
+            ("horses", "horse"),
+            ("glass", "glass"),
+            ("cactus", "cactus"),
+            ("art", "art"),
+        ] {
+            assert_eq!(stem(word), stemmed);
+        }
+    }
+
+    #[test]
+    fn spans_count_characters() {
+        let found = tokens("Ein Café, jack-o'lantern’s");
+        let words: Vec<(&str, Range<usize>)> = found.iter().map(|t| (t.stem.as_str(), t.span.clone())).collect();
+        assert_eq!(words, [("ein", 0..3), ("cafe", 4..8), ("jack", 10..14), ("o", 15..16), ("lantern", 17..26)]);
+    }
+
+    #[test]
+    fn function_words_are_sorted_for_the_search() {
+        assert!(STOP.is_sorted());
+        assert!(is_stop("the") && !is_stop("robot"));
+    }
+}
