@@ -126,7 +126,9 @@ fn open_shelf(args: &SuggestArgs, cancel: &Cancel) -> Result<Shelf, Fault> {
     let stop = Arc::new(AtomicBool::new(false));
     let (send, heard) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        let progress = |done: usize, of: usize| drop(send.send((done, of)));
+        let progress = |done: usize, of: usize| {
+            let _ = send.send((done, of));
+        };
         let stop_there = stop.clone();
         let work = scope.spawn(move || Shelf::open(&args.library, !args.no_builtin, &progress, &stop_there));
         let mut bar = Bar::new();

@@ -413,7 +413,7 @@ impl Desk<'_> {
         for rival in chosen {
             let clash = kept.iter().find_map(|k| {
                 let figure = self.evidence.interference(k.entry, rival.entry)?;
-                (figure > self.settings.interference).then(|| (k.entry, figure))
+                (figure > self.settings.interference).then_some((k.entry, figure))
             });
             match clash {
                 Some((other, figure)) => {

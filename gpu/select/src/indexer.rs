@@ -249,7 +249,7 @@ pub fn adopt_cards(catalogue: &mut Catalogue, shipped: &[(String, Card)], keys: 
         let Some((_, known)) = shipped.iter().find(|(n, _)| n == name) else { continue };
         let silent = card.triggers.is_empty() && card.description.is_empty() && card.tags.is_empty();
         let same = card.triggers.iter().any(|t| known.triggers.contains(t));
-        if record.name == *name && (silent || same) || same {
+        if same || silent && record.name == *name {
             *card = Card { captions: card.captions.clone(), ..known.clone() };
         }
     }

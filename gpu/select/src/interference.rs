@@ -4,7 +4,7 @@
 //! angles, 1 for the same change. For low-rank changes it needs no full matrices: <B1 A1, B2 A2> = sum (B1' B2) o (A1 A2').
 
 use admix_files::Result;
-use admix_files::adapter::{Adapter, Targets};
+use admix_files::adapter::{Adapter, Factors, Targets};
 use std::collections::HashMap;
 
 /// A change `up @ down` of one weight: [out, rank] and [rank, in].
@@ -41,6 +41,10 @@ fn inner(a: &Product, b: &Product) -> f64 {
     sum
 }
 
+fn of(factors: &Factors) -> Product<'_> {
+    Product { up: &factors.up, down: &factors.down, rank: factors.rank }
+}
+
 /// Cosine between two changes of one weight; none if one of them is nothing.
 pub fn cosine(a: &Product, b: &Product) -> Option<f64> {
     let size = inner(a, a).max(0.0).sqrt() * inner(b, b).max(0.0).sqrt();
@@ -65,12 +69,10 @@ pub async fn interference(a: &Adapter, b: &Adapter, targets: &Targets) -> Result
     for (_, module, other) in shared {
         let (Some(m), Some(o)) = (a.modules.get(&module), b.modules.get(&other)) else { continue };
         let (Ok(x), Ok(y)) = (a.factors(m).await, b.factors(o).await) else { continue };
-        let product = |f: &admix_files::adapter::Factors| -> Option<(Vec<f32>, Vec<f32>, usize)> {
-            (f.rank > 0 && f.up.len() % f.rank == 0 && f.down.len() % f.rank == 0)
-                .then(|| (f.up.clone(), f.down.clone(), f.rank))
-        };
-        let (Some(x), Some(y)) = (product(&x), product(&y)) else { continue };
-        let found = cosine(&Product { up: &x.0, down: &x.1, rank: x.2 }, &Product { up: &y.0, down: &y.1, rank: y.2 });
+        if x.rank == 0 || y.rank == 0 {
+            continue;
+        }
+        let found = cosine(&of(&x), &of(&y));
         if let Some(c) = found {
             sum += c.abs();
             count += 1;
