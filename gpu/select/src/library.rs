@@ -100,14 +100,12 @@ impl Library {
         let mut bm25 = Bm25::default();
         let (mut vectors, mut queries) = (Vec::with_capacity(cards.len() * dim), Vec::new());
         for (entry, card) in entries.iter().zip(&cards) {
-            let mut vector = vec![0.0; dim];
-            let mut stems: Vec<(String, f32)> = Vec::new();
-            for (text, weight) in fields(entry, card) {
-                words.add_text(text, weight, &mut vector);
-                stems.extend(tokens(text).into_iter().filter(|t| !is_stop(&t.stem)).map(|t| (t.stem, weight)));
-            }
-            normalize(&mut vector);
-            vectors.extend(vector);
+            let of = |text: &str| tokens(text).into_iter().map(|t| t.stem).filter(|s| !is_stop(s)).collect::<Vec<_>>();
+            let stems: Vec<(String, f32)> = fields(&entry.name, card)
+                .into_iter()
+                .flat_map(|(text, weight)| of(text).into_iter().map(move |s| (s, weight)))
+                .collect();
+            vectors.extend(meaning(&words, &entry.name, card));
             bm25.add(stems.iter().map(|(s, w)| (s.as_str(), *w)));
             // Topics look like titles and triggers do.
             if cards.len() >= WORTH_REDUCING && queries.len() < 4000 * dim {
@@ -142,6 +140,11 @@ impl Library {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.cards.is_empty()
+    }
+
+    /// The unit vector under which a card is stored, before quantisation.
+    pub fn meaning(&self, name: &str, card: &Card) -> Vec<f32> {
+        meaning(&self.words, name, card)
     }
 
     /// The vectors' table.
@@ -179,11 +182,18 @@ impl Library {
     }
 }
 
+fn meaning(words: &Words, name: &str, card: &Card) -> Vec<f32> {
+    let mut vector = vec![0.0; words.dim()];
+    fields(name, card).into_iter().for_each(|(text, weight)| words.add_text(text, weight, &mut vector));
+    normalize(&mut vector);
+    vector
+}
+
 /// The texts of a card with their weights: Stylus embeds "Title; Description; Tags", all alike.
-fn fields<'a>(entry: &'a Entry, card: &'a Card) -> Vec<(&'a str, f32)> {
+fn fields<'a>(name: &'a str, card: &'a Card) -> Vec<(&'a str, f32)> {
     let mut out = vec![(card.title.as_str(), 3.0), (card.description.as_str(), 1.0)];
     if card.title.is_empty() {
-        out.push((&entry.name, 2.0));
+        out.push((name, 2.0));
     }
     out.extend(card.triggers.iter().take(8).map(|t| (t.as_str(), 3.0)));
     out.extend(card.tags.iter().take(16).map(|t| (t.as_str(), 1.5)));
