@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use admix_engine::files::DType;
-use admix_engine::mix::{ExportLayout, ExportReport, Mixer};
+use admix_engine::mix::{ExportLayout, ExportProgress, ExportReport, Mixer};
 use serde_json::{Value, json};
 
 use super::fault::Fault;
@@ -27,12 +27,29 @@ pub struct MixArgs {
     /// Keys and files: same (as the base's), ldm (single file, as other programs read) or diffusers (folder)
     #[arg(long, value_name = "NAME", default_value = "same", value_parser = layout)]
     layout: ExportLayout,
-    /// full, or bitdelta (not there yet)
-    #[arg(long = "as", value_name = "FORM", default_value = "full")]
-    form: String,
+    /// full, or bitdelta: an adapter of the signs of what the recipe changes, a thirty-second of the size
+    #[arg(long = "as", value_name = "FORM", default_value = "full", value_parser = form)]
+    form: Form,
     /// Accept files whose sha256 differs from the recipe's
     #[arg(long)]
     allow_changed: bool,
+}
+
+/// What is written.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    /// The whole model.
+    Full,
+    /// BitDelta's signs and distances.
+    BitDelta,
+}
+
+fn form(text: &str) -> Result<Form, String> {
+    match text {
+        "full" => Ok(Form::Full),
+        "bitdelta" => Ok(Form::BitDelta),
+        _ => Err("known are full, bitdelta".into()),
+    }
 }
 
 fn dtype(text: &str) -> Result<DType, String> {
@@ -47,14 +64,8 @@ fn layout(text: &str) -> Result<ExportLayout, String> {
 /// Mixes and writes.
 pub fn run(args: &MixArgs, json: bool) -> Result<(), Fault> {
     let cancel = cancel::on_ctrl_c();
-    match args.form.as_str() {
-        "full" => {}
-        "bitdelta" => {
-            return Err(Fault::input("--as bitdelta is not there yet; leave --as away for a full checkpoint"));
-        }
-        other => {
-            return Err(Fault::input(format!("--as {other} is not known; known are full, bitdelta (not there yet)")));
-        }
+    if args.form == Form::BitDelta && (args.dtype.is_some() || args.layout != ExportLayout::Same) {
+        return Err(Fault::input("--as bitdelta has a type and a layout of its own; leave --dtype and --layout away"));
     }
     output::check_folder(&args.out, "--out")?;
     let start = Instant::now();
@@ -63,10 +74,14 @@ pub fn run(args: &MixArgs, json: bool) -> Result<(), Fault> {
     let session = recipe::open_session(args.allow_changed)?;
     let mixer = pollster::block_on(session.open_mix(&recipe))?.with_dtype(args.dtype);
     let mut bar = Bar::new();
-    let written = pollster::block_on(mixer.export(&args.out, args.layout, &mut |p| {
+    let mut progress = |p: ExportProgress| {
         bar.show("writing", p.done, p.total);
         !cancel.is_cancelled()
-    }));
+    };
+    let written = match args.form {
+        Form::Full => pollster::block_on(mixer.export(&args.out, args.layout, &mut progress)),
+        Form::BitDelta => pollster::block_on(mixer.export_bitdelta(&args.out, &mut progress)),
+    };
     drop(bar);
     report(&mixer, &written?, start.elapsed().as_secs_f64(), json);
     Ok(())

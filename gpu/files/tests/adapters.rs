@@ -2,7 +2,7 @@
 
 mod common;
 
-use admix_files::adapter::{Adapter, Delta};
+use admix_files::adapter::{Adapter, Change, Encoder, Factors, Module};
 use admix_files::inspect::Inspected;
 use admix_files::safetensors::{Index, TensorSpec, write_to_vec};
 use admix_files::{Bundle, ByteSource, Checkpoint, DType, FileSource, MemSource, ready};
@@ -45,7 +45,7 @@ fn ranks_scales_and_effective_weights_of_the_fixtures() {
                 module.scale
             );
             let Some(info) = index.tensors.get(&format!("effective.{}", m.weight)) else { continue };
-            let factors = ready(adapter.factors(module)).unwrap();
+            let factors = factors(&adapter, module, &base.tensor(&m.weight).unwrap().shape);
             let weight = ready(base.read_f32(&m.weight)).unwrap();
             let expected = info.dtype.decode_f32(&ready(source.read(info.range.clone())).unwrap());
             let (mut off, mut norm) = (0.0, 0.0);
@@ -58,6 +58,14 @@ fn ranks_scales_and_effective_weights_of_the_fixtures() {
             whole += 1;
         }
         assert_eq!(whole, 2, "{file}: the fixture holds two effective weights");
+    }
+}
+
+/// The factors of a low-rank module.
+fn factors(adapter: &Adapter, module: &Module, shape: &[usize]) -> Factors {
+    match ready(adapter.changes(module, shape)).unwrap().weight {
+        Some(Change::LowRank(factors)) => factors,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -94,10 +102,10 @@ fn tuckers_middle_is_folded_exactly() {
     assert_eq!(a.kind, "locon");
     let module = &a.modules["lora_unet_x"];
     assert_eq!(module.scale, 1.0);
-    let Delta::LowRank { up, down, mid } = &module.delta else { panic!() };
-    let [u, d, m] = [up, down, mid.as_ref().unwrap()]
-        .map(|s| ready(a.read_f32(s)).unwrap().into_iter().map(f64::from).collect::<Vec<_>>());
-    let factors = ready(a.factors(module)).unwrap();
+    let [u, d, m] = ["up", "down", "mid"].map(|role| {
+        ready(a.read_f32(module.group.get(role).unwrap())).unwrap().into_iter().map(f64::from).collect::<Vec<_>>()
+    });
+    let factors = factors(&a, module, &[5, 4, 3, 3]);
     assert_eq!((factors.out, factors.inp, factors.rank), (5, 4 * 9, 2));
     let delta = factors.delta();
     for o in 0..5 {
@@ -171,71 +179,100 @@ fn a_linear_lora_fits_a_1x1_convolution_and_the_other_way_round() {
 }
 
 #[test]
-fn other_kinds_are_named_and_refused() {
-    let p = "lora_unet_mid_block_attentions_0_proj_in";
-    let k = |ending: &str| format!("{p}.{ending}");
-    type Stored = Vec<(String, Vec<usize>)>;
-    let cases: Vec<(&str, Stored)> = vec![
-        (
-            "loha",
-            vec![
-                (k("hada_w1_a"), vec![8, 2]),
-                (k("hada_w1_b"), vec![2, 8]),
-                (k("hada_w2_a"), vec![8, 2]),
-                (k("hada_w2_b"), vec![2, 8]),
-            ],
-        ),
-        ("lokr", vec![(k("lokr_w1"), vec![2, 2]), (k("lokr_w2_a"), vec![4, 2]), (k("lokr_w2_b"), vec![2, 4])]),
-        (
-            "dora",
-            vec![(k("lora_down.weight"), vec![2, 8]), (k("lora_up.weight"), vec![8, 2]), (k("dora_scale"), vec![8, 1])],
-        ),
-        ("ia3", vec![(k("weight"), vec![8]), (k("on_input"), vec![])]),
-        ("oft", vec![(k("oft_blocks"), vec![2, 4, 4])]),
-        (
-            "boft",
-            vec![
-                ("base_model.model.mid_block.x.boft_R".into(), vec![1, 2, 4, 4]),
-                ("base_model.model.mid_block.x.boft_s".into(), vec![8, 1]),
-            ],
-        ),
-        ("full", vec![(k("diff"), vec![8, 8])]),
-        (
-            "glora",
-            vec![
-                (k("a1.weight"), vec![8, 2]),
-                (k("a2.weight"), vec![2, 8]),
-                (k("b1.weight"), vec![8, 2]),
-                (k("b2.weight"), vec![2, 8]),
-            ],
-        ),
-        (
-            "shira",
-            vec![
-                ("base_model.model.x.shira_weight".into(), vec![5]),
-                ("base_model.model.x.shira_indices".into(), vec![2, 5]),
-            ],
-        ),
-        (
-            "vera",
-            vec![
-                ("base_model.model.x.vera_lambda_b".into(), vec![8]),
-                ("base_model.model.x.vera_lambda_d".into(), vec![4]),
-            ],
-        ),
-        ("norm", vec![(k("w_norm"), vec![8])]),
-        ("embedding", vec![("emb_params".into(), vec![3, 768])]),
-        ("embedding", vec![("<my-cat>".into(), vec![2, 768])]),
-        ("embedding", vec![("clip_l".into(), vec![3, 768]), ("clip_g".into(), vec![3, 1280])]),
-    ];
-    for (kind, tensors) in cases {
-        let list: Vec<(&str, &[usize])> = tensors.iter().map(|(n, s)| (n.as_str(), s.as_slice())).collect();
+fn kinds_that_are_not_applied_are_named_and_refused() {
+    for (kind, endings) in [
+        ("adalora", &[("lora_A", &[2, 8][..]), ("lora_B", &[8, 2]), ("lora_E", &[2, 1])][..]),
+        ("fourierft", &[("fourierft_spectrum", &[10])]),
+        ("waveft", &[("waveft_spectrum", &[10])]),
+        ("vblora", &[("vblora_logits_A", &[2, 8]), ("vblora_logits_B", &[8, 2])]),
+        ("randlora", &[("randlora_lambda", &[2, 8]), ("randlora_gamma", &[2, 8])]),
+        ("c3a", &[("c3a_kernel", &[2, 2, 4])]),
+        ("delora", &[("delora_A", &[2, 8]), ("delora_B", &[8, 2]), ("delora_lambda", &[1])]),
+        ("miss", &[("miss_block", &[2, 8])]),
+        ("gralora", &[("gralora_A", &[2, 2, 8]), ("gralora_B", &[2, 2, 8])]),
+        ("tlora", &[("lambda_layer", &[1, 4]), ("q_layer.weight", &[4, 8]), ("p_layer.weight", &[8, 4])]),
+        ("oft_old", &[("oft_r", &[2, 4, 4])]),
+        ("ln_tuning", &[("ln_tuning_layers.weight", &[8]), ("ln_tuning_layers.bias", &[8])]),
+    ] {
+        let named: Vec<(String, &[usize])> =
+            endings.iter().map(|(e, s)| (format!("base_model.model.mid_block.attentions.0.proj_in.{e}"), *s)).collect();
+        let list: Vec<(&str, &[usize])> = named.iter().map(|(n, s)| (n.as_str(), *s)).collect();
         let a = open(&list, &[]).unwrap_or_else(|e| panic!("{kind}: {e}"));
         assert_eq!(a.kind, kind);
         let e = a.check_supported().unwrap_err().to_string();
         assert!(e.contains("recognised but not applied yet"), "{e}");
         assert_eq!(ready(a.describe()).unwrap()["type"], kind);
     }
+}
+
+#[test]
+fn textual_inversions_in_all_layouts() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = Checkpoint::open(model("sd1_tiny", dir.path())).unwrap();
+    let read = |tensors: Tensors| {
+        let a = open(tensors, &[]).unwrap();
+        assert_eq!(a.kind, "embedding");
+        a.check_supported().unwrap();
+        (ready(a.embedding()).unwrap().unwrap(), a)
+    };
+    for key in ["emb_params", "string_to_param.*", "string_to_param"] {
+        let (e, a) = read(&[(key, &[3, 32])]);
+        assert_eq!(e.names, ["x"], "the file's stem");
+        assert_eq!((e.rows.len(), e.rows[0].tokens, e.rows[0].width, e.rows[0].values.len()), (1, 3, 32, 96));
+        assert_eq!(e.rows_for(Encoder::First, 32).unwrap().tokens, 3);
+        let fit = a.fit(&base);
+        assert_eq!((fit.matched.len(), fit.cause), (1, None));
+        assert_eq!(fit.matched[0].weight, "text_encoder.text_model.embeddings.token_embedding.weight");
+    }
+    let (e, a) = read(&[("<my-cat>", &[768])]);
+    assert_eq!(e.names, ["<my-cat>", "x"]);
+    assert_eq!((e.rows[0].tokens, e.rows[0].width), (1, 768));
+    assert!(a.fit(&base).cause.unwrap().contains("768 wide (SD 1.x); this model's text encoder has 32"));
+    assert!(e.rows_for(Encoder::First, 32).unwrap_err().to_string().contains("768 wide"));
+    let (e, a) = read(&[("clip_g", &[2, 1280]), ("clip_l", &[2, 32])]);
+    assert_eq!(e.rows.iter().map(|r| r.encoder).collect::<Vec<_>>(), [Encoder::First, Encoder::Second]);
+    let fit = a.fit(&base);
+    assert_eq!((fit.matched.len(), fit.unmatched), (1, vec!["clip_g".to_owned()]));
+    let uneven = open(&[("clip_g", &[3, 1280]), ("clip_l", &[2, 768])], &[]).unwrap();
+    assert!(ready(uneven.embedding()).unwrap_err().to_string().contains("2 rows for the first text encoder and 3"));
+    // A LoRA has none.
+    let lora = open(&[("unet.a.lora_A.weight", &[4, 8]), ("unet.a.lora_B.weight", &[8, 4])], &[]).unwrap();
+    assert_eq!(ready(lora.embedding()).unwrap(), None);
+}
+
+#[test]
+fn a_lora_on_the_token_table_is_transposed() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = Checkpoint::open(model("sd1_tiny", dir.path())).unwrap();
+    let table = "text_encoder.text_model.embeddings.token_embedding.weight";
+    let shape = base.tensor(table).unwrap().shape.clone();
+    let key = "base_model.model.text_model.embeddings.token_embedding";
+    let (a, b) = (format!("{key}.lora_embedding_A"), format!("{key}.lora_embedding_B"));
+    let adapter = open(&[(&a, &[2, shape[0]]), (&b, &[shape[1], 2])], &[]).unwrap();
+    let fit = adapter.fit(&base);
+    assert_eq!(fit.matched[0].weight, table);
+    let module = &adapter.modules[key];
+    let [a, b] = ["embedding_a", "embedding_b"].map(|r| ready(adapter.read_f32(module.group.get(r).unwrap())).unwrap());
+    let delta = factors(&adapter, module, &shape).delta();
+    // peft: (B A)^T, so row `token` is the sum over ranks of A[r, token] B[.., r].
+    let (token, i) = (17, 5);
+    let expected = a[token] * b[i * 2] + a[shape[0] + token] * b[i * 2 + 1];
+    assert!((delta[token * shape[1] + i] - expected).abs() < 1e-6);
+}
+
+#[test]
+fn weights_are_replaced_and_only_padded_to_what_they_are() {
+    let open = |extra: Tensors| {
+        let all: Vec<(&str, &[usize])> =
+            [("diffusion_model.x.set_weight", &[4, 3][..])].iter().chain(extra).copied().collect();
+        open(&all, &[]).unwrap()
+    };
+    let a = open(&[]);
+    let changes = ready(a.changes(&a.modules["diffusion_model.x"], &[4, 3])).unwrap();
+    assert!(matches!(changes.weight, Some(Change::Replace(values)) if values.len() == 12));
+    let padded = open(&[("diffusion_model.x.reshape_weight", &[2])]);
+    let e = ready(padded.changes(&padded.modules["diffusion_model.x"], &[4, 3])).unwrap_err().to_string();
+    assert!(e.contains("padded"), "{e}");
 }
 
 #[test]

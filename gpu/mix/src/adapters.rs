@@ -1,18 +1,37 @@
-//! Adapters, opened against a base: factors by weight name, and a report of what fits.
+//! Adapters, opened against a base: changes by tensor name, and a report of what fits.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use admix_files::Checkpoint;
-use admix_files::adapter::{Adapter, Factors};
+use admix_files::adapter::{Adapter, BiasUse, Change, Factors, Module};
 
 use crate::low_rank::LowRank;
 use crate::mixer::AdapterReport;
 use crate::recipe::AdapterUse;
 use crate::{MixError, blocks};
 
-/// An adapter's factors in host memory, by the canonical name of the weight they change.
+/// What an adapter does to one tensor.
+pub(crate) enum Part {
+    /// Factors: merged, or run beside the weight.
+    LowRank(LowRank),
+    /// Another form, which is computed from the weight itself and always merged.
+    Change(Change),
+    /// One as large as the weight: read again whenever it is needed.
+    Stored {
+        /// Key of the module.
+        module: String,
+        /// Of its two changes, that of the bias.
+        bias: bool,
+        /// Shape of the weight.
+        shape: Vec<usize>,
+    },
+}
+
+/// An adapter's changes, by the canonical name of the tensor they belong to.
 pub(crate) struct OpenAdapter {
-    pub parts: HashMap<String, LowRank>,
+    pub parts: HashMap<String, Part>,
+    adapter: Arc<Adapter>,
 }
 
 impl From<Factors> for LowRank {
@@ -21,18 +40,29 @@ impl From<Factors> for LowRank {
     }
 }
 
+/// Families whose numbers are as many as the weight's.
+fn is_large(module: &Module) -> bool {
+    matches!(module.family, "full" | "bitdelta")
+}
+
 impl OpenAdapter {
-    /// Reads an adapter's factors and holds them against the base. Errors: a kind that cannot be applied, nothing that fits.
+    /// Reads an adapter's numbers and holds them against the base. With `unmerged`, says in `warnings` what is merged all the same.
+    ///
+    /// # Errors
+    /// A kind that cannot be applied, nothing that fits, numbers that are damaged, a part of sampling for changes that only merging makes.
     pub async fn open(
         used: &AdapterUse,
-        adapter: &Adapter,
+        adapter: &Arc<Adapter>,
         base: &Checkpoint,
+        unmerged: bool,
+        warnings: &mut Vec<String>,
     ) -> Result<(OpenAdapter, AdapterReport), MixError> {
         adapter.check_supported()?;
         let fit = adapter.fit(base);
+        let reference = &used.source.reference;
         if fit.matched.is_empty() {
             return Err(MixError::NothingMatched {
-                reference: used.source.reference.clone(),
+                reference: reference.clone(),
                 base: base.name.clone(),
                 modules: adapter.modules.len(),
                 cause: fit.cause.unwrap_or_else(|| "its names and this model's have nothing in common".into()),
@@ -41,19 +71,77 @@ impl OpenAdapter {
         let mut parts = HashMap::new();
         for found in &fit.matched {
             let Some(module) = adapter.modules.get(&found.module) else { continue };
-            let factors = adapter.factors(module).await?;
-            parts.insert(found.weight.clone(), LowRank::from(factors));
+            // The rows of a textual inversion belong to prompts.
+            if module.family == "embedding" {
+                continue;
+            }
+            let shape = &base.tensor(&found.weight)?.shape;
+            let bias = found.weight.strip_suffix(".weight").map(|layer| format!("{layer}.bias"));
+            let bias = bias.filter(|b| module.bias != BiasUse::Untouched && base.tensors.contains_key(b));
+            if is_large(module) {
+                let stored = |bias| Part::Stored { module: found.module.clone(), bias, shape: shape.clone() };
+                let only_bias = ["mask", "diff", "set_weight"].iter().all(|r| !module.group.has(r));
+                if !only_bias {
+                    parts.insert(found.weight.clone(), stored(false));
+                }
+                if let Some(bias) = bias {
+                    parts.insert(bias, stored(true));
+                }
+                continue;
+            }
+            let changes = adapter.changes(module, shape).await?;
+            let targets = [(changes.weight, Some(found.weight.clone())), (changes.bias, bias)];
+            for (change, target) in targets {
+                let (Some(change), Some(target)) = (change, target) else { continue };
+                parts.insert(
+                    target,
+                    match change {
+                        Change::LowRank(factors) => Part::LowRank(factors.into()),
+                        other => Part::Change(other),
+                    },
+                );
+            }
+        }
+        let merged = parts.values().filter(|p| !matches!(p, Part::LowRank(_))).count();
+        if merged > 0 && !used.is_whole() {
+            return Err(MixError::recipe(
+                "adapters",
+                format!(
+                    "{reference} changes {merged} weights in ways that are no low-rank product ({}), so it cannot act in a part of \
+                     sampling only; leave start and stop away",
+                    adapter.kind
+                ),
+            ));
+        }
+        if merged > 0 && unmerged {
+            warnings.push(format!(
+                "{reference}: {merged} of its changes ({}) are no low-rank products; they are merged into the weights",
+                adapter.kind
+            ));
         }
         let mismatched = fit.mismatched.into_iter();
         let report = AdapterReport {
-            name: used.source.reference.clone(),
+            name: reference.clone(),
             sha256: adapter.sha256().await?,
             weight: used.weight,
             matched: fit.matched.len(),
             unmatched: fit.unmatched,
             mismatched: mismatched.map(|m| (m.key, format!("{:?}", m.expected), format!("{:?}", m.found))).collect(),
         };
-        Ok((OpenAdapter { parts }, report))
+        Ok((OpenAdapter { parts, adapter: adapter.clone() }, report))
+    }
+
+    /// A part's change, read from the file where it is not held.
+    pub async fn change(&self, part: &Part) -> Result<Option<Change>, MixError> {
+        Ok(match part {
+            Part::LowRank(_) => None,
+            Part::Change(change) => Some(change.clone()),
+            Part::Stored { module, bias, shape } => {
+                let Some(module) = self.adapter.modules.get(module) else { return Ok(None) };
+                let changes = self.adapter.changes(module, shape).await?;
+                if *bias { changes.bias } else { changes.weight }
+            }
+        })
     }
 
     /// The weight at which the adapter acts on tensor `name`.

@@ -6,9 +6,12 @@
 mod adapters;
 pub mod bench;
 pub mod blocks;
+pub mod change;
 mod error;
 #[cfg(not(target_arch = "wasm32"))]
 mod export;
+#[cfg(not(target_arch = "wasm32"))]
+mod export_delta;
 pub mod flat;
 pub mod low_rank;
 pub mod method;

@@ -6,12 +6,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use admix_files::adapter::Adapter;
+use admix_files::adapter::{Adapter, Extent};
 use admix_files::{Checkpoint, DType};
 use admix_tensor::kernels::Source;
 use admix_tensor::{Gpu, Recorder};
 
-use crate::adapters::OpenAdapter;
+use crate::adapters::{OpenAdapter, Part};
+use crate::change::add_change;
 use crate::flat::{Flat, Kind};
 use crate::low_rank::{LowRank, add_low_rank};
 use crate::method::{Inputs, Method, Settings, method};
@@ -153,7 +154,8 @@ impl Mixer {
             let name = &used.source.reference;
             let missing = || MixError::recipe("adapters", format!("{name} was not opened"));
             let adapter = adapters.get(name).ok_or_else(missing)?;
-            let (opened, report) = OpenAdapter::open(used, adapter, &mixer.base).await?;
+            let open = OpenAdapter::open(used, adapter, &mixer.base, unmerged, &mut mixer.warnings);
+            let (opened, report) = open.await?;
             mixer.checksums.insert(name.clone(), report.sha256.clone());
             mixer.adapters.push(opened);
             mixer.reports.push(report);
@@ -341,16 +343,48 @@ impl Mixer {
         Some(StagePlan { taking_part, settings, strength })
     }
 
+    /// What the adapters do to a tensor: which adapter, the change, the weight.
+    fn parts(&self, name: &str) -> impl Iterator<Item = (usize, &Part, f64)> {
+        self.adapters.iter().enumerate().filter_map(move |(i, adapter)| {
+            let part = adapter.parts.get(name)?;
+            let weight = adapter.weight(&self.recipe.adapters[i], name);
+            (weight != 0.0).then_some((i, part, weight))
+        })
+    }
+
     /// The adapters' factors for a tensor: which adapter, the factors, the weight.
     fn factors(&self, name: &str) -> Vec<(usize, &LowRank, f64)> {
-        let parts = self.adapters.iter().enumerate();
-        parts
-            .filter_map(|(i, adapter)| {
-                let factors = adapter.parts.get(name)?;
-                let weight = adapter.weight(&self.recipe.adapters[i], name);
-                (weight != 0.0).then_some((i, factors, weight))
-            })
-            .collect()
+        let factors = self.parts(name).filter_map(|(i, part, weight)| match part {
+            Part::LowRank(factors) => Some((i, factors, weight)),
+            _ => None,
+        });
+        factors.collect()
+    }
+
+    /// The adapters' other changes, which are always merged.
+    fn transforms(&self, name: &str) -> Vec<(usize, &Part, f64)> {
+        self.parts(name).filter(|(_, part, _)| !matches!(part, Part::LowRank(_))).collect()
+    }
+
+    /// Records the changes that are computed from the weight itself, each from the same `weight`. The result is f32.
+    async fn transform(
+        &self,
+        rec: &mut Recorder,
+        weight: &Flat,
+        shape: &[usize],
+        parts: &[(usize, &Part, f64)],
+    ) -> Result<Flat, MixError> {
+        let mut wide = weight.clone();
+        if wide.kind != Kind::F32 {
+            wide = Flat::temporary(rec, weight.len, Kind::F32)?;
+            linear(rec, 1.0, weight, &[], &[], &wide)?;
+        }
+        let mut sum = wide.clone();
+        for (adapter, part, strength) in parts {
+            let Some(change) = self.adapters[*adapter].change(part).await? else { continue };
+            sum = add_change(rec, &change, &wide, &sum, Extent::of(shape), *strength)?;
+        }
+        Ok(sum)
     }
 
     /// Whether adapters stay beside this tensor's weight: all when asked for, else those that act only in a part of sampling.
@@ -373,7 +407,7 @@ impl Mixer {
     pub fn is_touched(&self, name: &str) -> bool {
         let Ok(tensor) = self.base.tensor(name) else { return false };
         let merged = (0..self.stages.len()).any(|i| self.stage_plan(i, name, &tensor.shape).is_some());
-        merged || self.factors(name).iter().any(|(i, ..)| !self.beside(*i))
+        merged || self.parts(name).any(|(i, part, _)| !matches!(part, Part::LowRank(_)) || !self.beside(i))
     }
 
     /// A text that is equal for equal effective values: what the tensor is made of, with everything that decides its value.
@@ -391,8 +425,8 @@ impl Mixer {
                 let _ = write!(text, ";{} {weight} {minus} {:?}", sum(&used.source), used.params);
             }
         }
-        for (i, _, weight) in self.factors(name) {
-            if !self.beside(i) {
+        for (i, part, weight) in self.parts(name) {
+            if !matches!(part, Part::LowRank(_)) || !self.beside(i) {
                 let _ = write!(text, "|+{} {weight}", sum(&self.recipe.adapters[i].source));
             }
         }
@@ -426,17 +460,18 @@ impl Mixer {
     }
 
     /// Computes a tensor up to its rounding to `kind` and submits the work.
-    async fn compute(&self, name: &str, shape: &[usize], kind: Kind) -> Result<Flat, MixError> {
+    pub(crate) async fn compute(&self, name: &str, shape: &[usize], kind: Kind) -> Result<Flat, MixError> {
         let pristine = self.upload(&self.base, name).await?;
         let plans: Vec<(usize, StagePlan<'_>)> =
             (0..self.stages.len()).filter_map(|i| Some((i, self.stage_plan(i, name, shape)?))).collect();
         let merged: Vec<(&LowRank, f64)> =
             self.factors(name).into_iter().filter(|(i, ..)| !self.beside(*i)).map(|(_, f, w)| (f, w)).collect();
+        let transforms = self.transforms(name);
         let mut rec = Recorder::new(&self.gpu);
         let mut current = pristine.clone();
         for (at, (index, plan)) in plans.iter().enumerate() {
             let stage = &self.stages[*index];
-            let last = at + 1 == plans.len() && merged.is_empty();
+            let last = at + 1 == plans.len() && merged.is_empty() && transforms.is_empty();
             let next_kind = if last { kind } else { Kind::F32 };
             let mut models = Vec::new();
             let mut minus = Vec::new();
@@ -461,11 +496,16 @@ impl Mixer {
             }
             current = next;
         }
+        let transformed = !transforms.is_empty();
+        if transformed {
+            current = self.transform(&mut rec, &current, shape, &transforms).await?;
+        }
         if !merged.is_empty() {
             let next = Flat::empty(&self.gpu, name, current.len, kind)?;
             add_low_rank(&mut rec, &current, &merged, &next)?;
             current = next;
-        } else if current.kind != kind {
+        } else if current.kind != kind || transformed {
+            // A sum of changes lies in a buffer that the next recording may take.
             let next = Flat::empty(&self.gpu, name, current.len, kind)?;
             linear(&mut rec, 1.0, &current, &[], &[], &next)?;
             current = next;

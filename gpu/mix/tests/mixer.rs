@@ -1,42 +1,15 @@
 //! The mixer on real files: adapters against peft's and diffusers' results, merges, export, and what it refuses.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+mod common;
+
+use std::sync::Arc;
 
 use admix_files::adapter::Adapter;
 use admix_files::safetensors::{TensorSpec, write_to_vec};
 use admix_files::{Bundle, Checkpoint, DType, MemSource, ready};
 use admix_mix::{ExportLayout, MixError, Mixer, Recipe};
-use admix_tensor::{DeviceOptions, Gpu};
+use common::{Folder, golden, open, values};
 use serde_json::{Value, json};
-
-fn golden(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(path)
-}
-
-fn gpu() -> Arc<Gpu> {
-    static GPU: OnceLock<Arc<Gpu>> = OnceLock::new();
-    let open = || pollster::block_on(Gpu::open(&DeviceOptions::default())).expect("a Vulkan driver is installed");
-    GPU.get_or_init(open).clone()
-}
-
-/// A folder of its own that goes away at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("admix-mix-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("the temporary folder is writable");
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 const TINY: &str = "models/sd1_tiny";
 
@@ -60,34 +33,6 @@ fn fine_tune(name: &str, keep: impl Fn(&str) -> bool, change: impl Fn(&str, &mut
     let bytes = write_to_vec(&specs, &Default::default(), data).expect("fits");
     let bundle = Bundle::file(name, Arc::new(MemSource::new(bytes)));
     Arc::new(ready(Checkpoint::load(bundle, &Default::default())).expect("opens"))
-}
-
-fn open(
-    recipe: &Value,
-    models: Vec<(&str, Arc<Checkpoint>)>,
-    adapters: Vec<(&str, Arc<Adapter>)>,
-) -> Result<Mixer, MixError> {
-    let recipe = Recipe::from_value(recipe)?;
-    let owned = |(k, v): (&str, _)| (k.to_string(), v);
-    let models: HashMap<String, Arc<Checkpoint>> = models.into_iter().map(owned).collect();
-    let adapters: HashMap<String, Arc<Adapter>> = adapters.into_iter().map(|(k, v)| (k.to_string(), v)).collect();
-    pollster::block_on(Mixer::open(&gpu(), &recipe, &models, &adapters, false, false))
-}
-
-fn values(mixer: &Mixer, name: &str) -> Vec<f32> {
-    let effective = pollster::block_on(mixer.effective(name)).expect("computes");
-    let count: usize = effective.shape.iter().product();
-    let raw = pollster::block_on(effective.source.data.read(&gpu())).expect("reads");
-    let wide: Vec<f32> = if effective.source.f16 {
-        let halves = raw.iter().flat_map(|w| {
-            let bits = w.to_bits();
-            [half::f16::from_bits(bits as u16).to_f32(), half::f16::from_bits((bits >> 16) as u16).to_f32()]
-        });
-        halves.collect()
-    } else {
-        raw
-    };
-    wide[..count].to_vec()
 }
 
 fn adapter(file: &str) -> Arc<Adapter> {

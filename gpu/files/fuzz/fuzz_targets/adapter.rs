@@ -1,7 +1,7 @@
 //! Any list of keys, small shapes and metadata as an adapter: `key:2,3` or `key=value` per line.
 #![no_main]
 
-use admix_files::adapter::Adapter;
+use admix_files::adapter::{Adapter, Extent};
 use admix_files::safetensors::{TensorSpec, write_to_vec};
 use admix_files::{Bundle, DType, MemSource, ready};
 use libfuzzer_sys::fuzz_target;
@@ -27,7 +27,19 @@ fuzz_target!(|text: &str| {
         return;
     };
     let _ = adapter.check_supported();
+    let _ = ready(adapter.embedding());
+    // Against weights of the shapes that it fits, and of one that it mostly does not.
     for module in adapter.modules.values() {
-        let _ = ready(adapter.factors(module)).map(|f| f.delta());
+        for shape in [module.fits.shape(), vec![8, 8], vec![6]] {
+            let extent = Extent::of(&shape);
+            if extent.is_empty() || extent.len() > 4096 || !module.fits.accepts(&shape) {
+                continue;
+            }
+            let Ok(changes) = ready(adapter.changes(module, &shape)) else { continue };
+            let vector = Extent { rows: extent.rows, columns: 1, taps: 1 };
+            for (change, extent) in [(changes.weight, extent), (changes.bias, vector)] {
+                let _ = change.map(|c| c.applied(&vec![1.0; extent.len()], extent, 0.5));
+            }
+        }
     }
 });

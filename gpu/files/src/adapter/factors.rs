@@ -1,7 +1,4 @@
-//! The numbers of a low-rank module.
-
-use super::{Adapter, Delta, Module};
-use crate::error::{Error, Result};
+//! Two narrow matrices and their product.
 
 /// Two matrices whose scaled product is the change of a weight, seen as the matrix [out, in * kh * kw].
 #[derive(Clone, Debug, PartialEq)]
@@ -21,8 +18,37 @@ pub struct Factors {
 }
 
 impl Factors {
+    /// Factors [out, rank] and [rank, inp]. `Err`: their sizes do not fit together.
+    pub fn new(up: Vec<f32>, down: Vec<f32>, rank: usize, scale: f64) -> Result<Factors, String> {
+        let (out, inp) = (up.len().checked_div(rank).unwrap_or(0), down.len().checked_div(rank).unwrap_or(0));
+        if rank == 0 || out * rank != up.len() || inp * rank != down.len() || out == 0 || inp == 0 {
+            return Err(format!("its factors of {} and {} elements have no common rank {rank}", up.len(), down.len()));
+        }
+        Ok(Factors { out, inp, rank, up, down, scale })
+    }
+
+    /// Tucker factors: `up` [out, m], `mid` [m, n, taps], `down` [n, inp]; the middle is folded into `down`.
+    pub fn tucker(
+        up: Vec<f32>,
+        mid: &[f32],
+        down: &[f32],
+        [m, n, taps]: [usize; 3],
+        scale: f64,
+    ) -> Result<Factors, String> {
+        let inp = down.len().checked_div(n).unwrap_or(0);
+        if mid.len() != m * n * taps || inp * n != down.len() {
+            return Err("its factors do not fit together".into());
+        }
+        Factors::new(up, fold(mid, down, m, n, inp, taps), m, scale)
+    }
+
     /// `scale * up @ down`, [out, inp], summed in f64: the reference for what the device computes.
     pub fn delta(&self) -> Vec<f32> {
+        self.delta_wide().into_iter().map(|v| v as f32).collect()
+    }
+
+    /// [`Factors::delta`] in f64.
+    pub fn delta_wide(&self) -> Vec<f64> {
         let mut out = Vec::with_capacity(self.out * self.inp);
         for row in self.up.chunks(self.rank) {
             let mut sums = vec![0f64; self.inp];
@@ -31,34 +57,10 @@ impl Factors {
                     *sum += f64::from(*u) * f64::from(*d);
                 }
             }
-            out.extend(sums.iter().map(|s| (s * self.scale) as f32));
+            out.extend(sums.iter().map(|s| s * self.scale));
         }
         out
     }
-}
-
-pub(super) async fn read(adapter: &Adapter, module: &Module) -> Result<Factors> {
-    let Delta::LowRank { up, down, mid } = &module.delta else {
-        return Err(Error::NotA {
-            file: adapter.name.clone(),
-            why: format!("module `{}` is of type {}, not a low-rank one", module.name, module.family),
-        });
-    };
-    let values_up = adapter.read_f32(up).await?;
-    let values_down = adapter.read_f32(down).await?;
-    for (slot, values) in [(up, &values_up), (down, &values_down)] {
-        crate::checkpoint::first_non_finite(&adapter.name, &slot.key, values)?;
-    }
-    let (out, rank) = (up.info.shape[0], up.info.shape[1]);
-    let inp = down.info.shape[1..].iter().product();
-    let Some(mid) = mid else {
-        return Ok(Factors { out, inp, rank, up: values_up, down: values_down, scale: module.scale });
-    };
-    let values_mid = adapter.read_f32(mid).await?;
-    crate::checkpoint::first_non_finite(&adapter.name, &mid.key, &values_mid)?;
-    let kernel: usize = mid.info.shape[2..].iter().product();
-    let down = fold(&values_mid, &values_down, rank, down.info.shape[0], inp, kernel);
-    Ok(Factors { out, inp: inp * kernel, rank, up: values_up, down, scale: module.scale })
 }
 
 /// Tucker's middle and `down` as one matrix: [m, i * k] = sum over n of mid[m, n, k] down[n, i].

@@ -3,7 +3,7 @@
 
 use super::facts::stated_family;
 use super::targets::Targets;
-use super::{Adapter, Delta, Module};
+use super::{Adapter, BiasUse};
 use crate::checkpoint::{Checkpoint, ModelFamily};
 use crate::error::{Error, Result};
 use serde_json::{Value, json};
@@ -82,18 +82,26 @@ impl Adapter {
         let mut unmatched = Vec::new();
         let mut taken: HashMap<&str, &str> = HashMap::new();
         for (key, module) in &self.modules {
-            let Some((weight, shape)) = targets.find(&module.name, module.component.as_deref()) else {
+            // A textual inversion adds rows to the token table of its encoder.
+            let table = match (&module.component, module.family) {
+                (Some(c), "embedding") => Some(format!("{c}.text_model.embeddings.token_embedding")),
+                _ => None,
+            };
+            let name = table.as_deref().unwrap_or(&module.name);
+            let Some((weight, shape)) = targets.find(name, module.component.as_deref()) else {
                 unmatched.push(module.name.clone());
                 continue;
             };
-            if let Some(found) = delta_shape(module)
-                && !same_matrix(&found, shape)
-            {
+            if !module.fits.accepts(shape) {
+                let found = module.fits.shape();
                 mismatched.push(Mismatch { key: module.name.clone(), expected: shape.to_vec(), found });
             } else if taken.insert(weight, key).is_some() {
                 // Two spellings of one weight in one file: the second would be applied on top of the first.
                 unmatched.push(module.name.clone());
             } else {
+                if module.bias == BiasUse::Needed && !targets.has_bias(weight) {
+                    unmatched.push(format!("{} (its bias: this model's layer has none)", module.name));
+                }
                 matched.push(Match { module: key.clone(), weight: weight.to_owned() });
             }
         }
@@ -101,28 +109,6 @@ impl Adapter {
         let cause = cause(self, targets, matched.len(), &unmatched, &mismatched);
         FitReport { against: targets.name.clone(), matched, unmatched, mismatched, cause }
     }
-}
-
-/// The shape of the weight that a module would change; none for kinds that are not applied.
-fn delta_shape(module: &Module) -> Option<Vec<usize>> {
-    let Delta::LowRank { up, down, mid } = &module.delta else { return None };
-    let mut shape = vec![*up.info.shape.first()?];
-    shape.extend(down.info.shape.iter().skip(1));
-    if let Some(mid) = mid {
-        shape.truncate(2);
-        shape.extend(mid.info.shape.iter().skip(2));
-    }
-    Some(shape)
-}
-
-/// Equal up to dimensions of one behind the second.
-fn same_matrix(a: &[usize], b: &[usize]) -> bool {
-    let plain = |s: &[usize]| {
-        let end = s.iter().rposition(|d| *d != 1).map_or(0, |i| i + 1).max(2).min(s.len());
-        s[..end].to_vec()
-    };
-    // A trailing 1 that is not a kernel matters: [o, 1] is not [o].
-    a.len().min(b.len()) >= 2 && plain(a) == plain(b)
 }
 
 fn cause(
@@ -138,7 +124,14 @@ fn cause(
         return (all_text && adapter.kind != "embedding").then(|| "it changes the text encoder only".to_owned());
     }
     if adapter.kind == "embedding" {
-        return Some("a textual inversion adds words to the text encoder; it changes no weights".into());
+        return Some(match mismatched.first() {
+            Some(m) => {
+                let (found, own) = (m.found.first().copied().unwrap_or(0), m.expected.last().copied().unwrap_or(0));
+                let made_for = super::embedding::made_for(found);
+                format!("its rows are {found} wide{made_for}; this model's text encoder has {own}")
+            }
+            None => "this model's file lacks a text encoder that the textual inversion has rows for".into(),
+        });
     }
     let model = match targets.context {
         Some(width) => format!("this model is {} ({width})", targets.family.label()),
@@ -185,6 +178,9 @@ fn cause(
             m.key, m.found, m.expected
         ));
     }
+    if let Some(lcm) = unmatched.iter().find(|n| n.contains("cond_proj")) {
+        return Some(format!("`{lcm}` belongs to an LCM model's guidance embedding, which this model lacks"));
+    }
     if matched == 0 {
         return Some(format!("none of its names (e.g. `{}`) is known in this model", unmatched.first()?));
     }
@@ -194,9 +190,8 @@ fn cause(
 /// The width of the text embedding that the adapter's cross-attention expects.
 fn context_width(adapter: &Adapter) -> Option<usize> {
     adapter.modules.values().find_map(|m| {
-        let Delta::LowRank { down, .. } = &m.delta else { return None };
         let cross = m.name.contains("attn2") && (m.name.ends_with("to_k") || m.name.ends_with("to_v"));
-        cross.then(|| down.info.shape.get(1).copied()).flatten()
+        cross.then(|| m.fits.columns()).flatten()
     })
 }
 

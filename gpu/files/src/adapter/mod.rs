@@ -5,6 +5,7 @@
 //! one file each in `dialect/`. A dialect never takes a name apart; it spells the model's own names, and the file's are
 //! looked up among them.
 
+pub mod change;
 mod dialect;
 pub mod embedding;
 mod factors;
@@ -15,11 +16,13 @@ mod open;
 mod peft_settings;
 mod targets;
 
+pub use change::{Change, Changes, Extent};
 pub use dialect::{Dialect, dialects};
 pub use embedding::{Embedding, EmbeddingRows, Encoder};
 pub use factors::Factors;
 pub use facts::{AdapterFacts, Tag, Training};
-pub use family::{Built, Family, Group, Scaling, families, family};
+pub use family::bitdelta;
+pub use family::{Array, BiasUse, Built, Family, Fits, Group, Settings, Values, families, family};
 pub use fit::{FitReport, Match, Mismatch};
 pub use targets::Targets;
 
@@ -40,25 +43,6 @@ pub struct Slot {
     pub info: TensorInfo,
 }
 
-/// How a module changes its weight.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-// A file has a few hundred of these: boxing the factors would save nothing worth the indirection.
-#[allow(clippy::large_enum_variant)]
-pub enum Delta {
-    /// `scale * up @ down`; with `mid` (Tucker) the sum over both ranks of `up[o,m] mid[m,n,..] down[n,i]`.
-    LowRank {
-        /// [out, rank] or [out, rank, 1, 1].
-        up: Slot,
-        /// [rank, in] or [rank, in, kh, kw].
-        down: Slot,
-        /// [rank of up, rank of down, kh, kw].
-        mid: Option<Slot>,
-    },
-    /// A kind that is known by name but cannot be applied yet.
-    Recognised,
-}
-
 /// The change that an adapter makes to one weight.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Module {
@@ -66,8 +50,14 @@ pub struct Module {
     pub name: String,
     /// Identifier of its family, e.g. `lora`.
     pub family: &'static str,
-    /// How it changes the weight.
-    pub delta: Delta,
+    /// Its stored tensors.
+    pub group: Group,
+    /// What determines its scale, and peft's configuration.
+    pub settings: Settings,
+    /// Which weights it fits.
+    pub fits: Fits,
+    /// What it does to the bias beside the weight.
+    pub bias: BiasUse,
     /// Rank, for families that have one.
     pub rank: Option<usize>,
     /// The stated alpha.
@@ -122,7 +112,8 @@ impl Adapter {
 
     /// Refuses kinds that are recognised but not applied yet, by name.
     pub fn check_supported(&self) -> Result<()> {
-        let Some(module) = self.modules.values().find(|m| m.delta == Delta::Recognised) else { return Ok(()) };
+        let refused = |m: &&Module| family(m.family).is_none_or(|f| !f.is_applied());
+        let Some(module) = self.modules.values().find(refused) else { return Ok(()) };
         let label = family(module.family).map_or(module.family, |f| f.label());
         Err(Error::NotA {
             file: self.name.clone(),
@@ -165,9 +156,35 @@ impl Adapter {
         }
     }
 
-    /// The factors of a low-rank module, Tucker's middle folded into `down`.
-    pub async fn factors(&self, module: &Module) -> Result<Factors> {
-        factors::read(self, module).await
+    /// What a module does to a weight of `shape` and to the bias beside it: its tensors are read, checked and combined.
+    ///
+    /// # Errors
+    /// Numbers that are not finite, and numbers that fit no weight of that shape.
+    pub async fn changes(&self, module: &Module, shape: &[usize]) -> Result<Changes> {
+        let mut values = Values::default();
+        for (role, slot) in &module.group.slots {
+            let data = self.read_f32(slot).await?;
+            crate::checkpoint::first_non_finite(&self.name, &slot.key, &data)?;
+            values.arrays.insert(role, Array { shape: slot.info.shape.clone(), data });
+        }
+        let broken =
+            |why: String| Error::NotA { file: self.name.clone(), why: format!("module `{}`: {why}", module.name) };
+        let family = family(module.family).ok_or_else(|| broken("its kind is not known".into()))?;
+        let extent = Extent::of(shape);
+        let mut changes = family.changes(&values, module, extent).map_err(broken)?;
+        if let Some(more) = values.get(family::BIAS)
+            && changes.bias.is_none()
+        {
+            changes.bias = Some(Change::Add { values: more.data.clone(), scale: 1.0 });
+        }
+        let counted = |change: &Option<Change>, expected: usize| match change {
+            Some(Change::Add { values, .. } | Change::Replace(values)) => values.len() == expected,
+            _ => true,
+        };
+        if !counted(&changes.weight, extent.len()) || !counted(&changes.bias, extent.rows) {
+            return Err(broken(format!("it does not hold as many numbers as a weight of {shape:?} and its bias have")));
+        }
+        Ok(changes)
     }
 }
 

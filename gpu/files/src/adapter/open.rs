@@ -1,9 +1,9 @@
 //! From keys to modules.
 
 use super::dialect::dialects;
-use super::family::{ALPHA, Group, Scaling, families, split_key};
+use super::family::{ALPHA, BIAS, BiasUse, Family, Fits, Group, Settings, families, split_key};
 use super::peft_settings::{self, PeftSettings};
-use super::{Adapter, Delta, Encoder, Module, Slot, embedding, facts};
+use super::{Adapter, Encoder, Module, Slot, embedding, facts};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result, first_few};
 use crate::safetensors::Index;
@@ -23,7 +23,7 @@ struct File {
 
 pub(super) async fn load(bundle: Bundle) -> Result<Adapter> {
     let files = open_files(&bundle).await?;
-    let mut groups: IndexMap<(String, Option<String>), (usize, Group)> = IndexMap::new();
+    let mut groups: Groups = IndexMap::new();
     let mut stray = Vec::new();
     let mut metadata = IndexMap::new();
     for (source, file) in files.iter().enumerate() {
@@ -44,28 +44,29 @@ pub(super) async fn load(bundle: Bundle) -> Result<Adapter> {
             metadata.entry(key.clone()).or_insert_with(|| value.clone());
         }
     }
+    share(&mut groups);
+    let claimed = claimed(groups, &mut stray);
     let mut modules = IndexMap::new();
     let mut refined: IndexMap<&'static str, usize> = IndexMap::new();
-    for ((name, component), (source, group)) in groups {
+    for (name, component, source, group, family) in claimed {
         let Some(file) = files.get(source) else { continue };
-        let Some(family) = families().iter().find(|f| f.claims(&group)) else {
-            stray.extend(group.slots.into_values().map(|s| s.key));
-            continue;
-        };
-        let scaling = scaling(file, &name, component.as_deref(), &group).await?;
+        let settings = settings(file, &name, component.as_deref(), &group).await?;
         let broken = |why: String| Error::NotA { file: file.path.clone(), why: format!("module `{name}`: {why}") };
-        let built = family.build(&group, &scaling).map_err(broken)?;
+        let built = family.build(&group, &settings).map_err(broken)?;
         if !built.scale.is_finite() {
-            return Err(broken(format!("its alpha {:?} gives no finite scale", scaling.alpha)));
+            return Err(broken(format!("its alpha {:?} gives no finite scale", settings.alpha)));
         }
-        *refined.entry(family.refine(&built).unwrap_or(family.id())).or_default() += 1;
+        *refined.entry(family.refine(&group).unwrap_or(family.id())).or_default() += 1;
         let module = Module {
             family: family.id(),
             rank: built.rank,
-            alpha: scaling.alpha,
+            alpha: settings.alpha,
             scale: built.scale,
+            fits: built.fits,
+            bias: if group.has(BIAS) { BiasUse::Needed } else { built.bias },
+            settings,
             parameters: group.slots.iter().filter(|(r, _)| **r != ALPHA).map(|(_, s)| s.info.elements()).sum(),
-            delta: built.delta,
+            group,
             component: component.clone(),
             name: name.clone(),
         };
@@ -98,9 +99,62 @@ pub(super) async fn load(bundle: Bundle) -> Result<Adapter> {
     })
 }
 
-/// One LoCon module makes a LoRA file a LoCon; otherwise the most frequent kind names the file.
+/// The groups by module name and the component their file belongs to, each with its file.
+type Groups = IndexMap<(String, Option<String>), (usize, Group)>;
+
+/// Gives every module that needs them the tensors that stand once in the file.
+fn share(groups: &mut Groups) {
+    for family in families() {
+        for role in family.shared() {
+            let Some(slot) = groups.values().find_map(|(_, g)| g.get(role)).cloned() else { continue };
+            for (_, group) in groups.values_mut() {
+                group.slots.shift_remove(role);
+                if family.claims(group) {
+                    group.slots.insert(role, slot.clone());
+                }
+            }
+        }
+    }
+    groups.retain(|_, (_, g)| !g.slots.is_empty());
+}
+
+/// A module's name, component, file, tensors and kind.
+type Claimed = (String, Option<String>, usize, Group, &'static dyn Family);
+
+/// Finds every group's kind. Tensors of none are stray; so are companions that stand alone.
+fn claimed(groups: Groups, stray: &mut Vec<String>) -> Vec<Claimed> {
+    let mut claimed: Vec<Claimed> = Vec::new();
+    let mut companions: Vec<Claimed> = Vec::new();
+    for ((name, component), (source, group)) in groups {
+        match families().iter().copied().find(|f| f.claims(&group)) {
+            Some(family) if family.is_companion() => companions.push((name, component, source, group, family)),
+            Some(family) => claimed.push((name, component, source, group, family)),
+            None => stray.extend(group.slots.into_values().map(|s| s.key)),
+        }
+    }
+    if claimed.is_empty() {
+        stray.extend(companions.into_iter().flat_map(|(.., group, _)| group.slots.into_values().map(|s| s.key)));
+    } else {
+        claimed.extend(companions);
+    }
+    claimed
+}
+
+/// Kinds that name a file whatever else is in it.
+const TELLING: [&str; 3] = ["resadapter", "bitdelta", "dora"];
+/// Kinds that stand beside others.
+const BESIDE: [&str; 3] = ["full", "norm", "lora_embedding"];
+
+/// A kind that tells, else the most frequent of those that do not merely stand beside others. One LoCon module makes a LoRA file a LoCon.
 fn kind_of(refined: &IndexMap<&'static str, usize>) -> String {
-    let most = refined.iter().max_by_key(|(_, n)| **n).map_or("", |(k, _)| *k);
+    if let Some(kind) = TELLING.iter().find(|k| refined.contains_key(**k)) {
+        return (*kind).to_owned();
+    }
+    let most = |beside: bool| {
+        let kinds = refined.iter().filter(|(k, _)| beside || !BESIDE.contains(k));
+        kinds.max_by_key(|(_, n)| **n).map(|(k, _)| *k)
+    };
+    let most = most(false).or_else(|| most(true)).unwrap_or("");
     let locon = most == "lora" && refined.contains_key("locon");
     (if locon { "locon" } else { most }).to_owned()
 }
@@ -131,6 +185,11 @@ async fn open_files(bundle: &Bundle) -> Result<Vec<File>> {
             let named = here.iter().find(|(n, _)| {
                 ["adapter_model.safetensors", "pytorch_lora_weights.safetensors"].iter().any(|w| n.ends_with(w))
             });
+            // ResAdapter's normalisations lie in a second file beside its LoRA.
+            let norms = here.iter().find(|(n, _)| n.ends_with("diffusion_pytorch_model.safetensors"));
+            if let (Some(_), Some((name, source))) = (named, norms) {
+                chosen.push(((*name).to_owned(), (*source).clone(), component.map(str::to_owned)));
+            }
             match (named, &here[..]) {
                 (Some((name, source)), _) | (None, [(name, source)]) => {
                     chosen.push(((*name).to_owned(), (*source).clone(), component.map(str::to_owned)));
@@ -179,11 +238,18 @@ async fn open_files(bundle: &Bundle) -> Result<Vec<File>> {
 }
 
 /// A module's alpha: its own tensor, else the settings of its component, else none.
-async fn scaling(file: &File, name: &str, component: Option<&str>, group: &Group) -> Result<Scaling> {
+async fn settings(file: &File, name: &str, component: Option<&str>, group: &Group) -> Result<Settings> {
+    let mut found = stated(file, name, component);
     if let Some(slot) = group.get(ALPHA) {
         let bytes = file.source.read(slot.info.range.clone()).await?;
         return match slot.info.dtype.decode_f32(&bytes)[..] {
-            [alpha] if alpha.is_finite() => Ok(Scaling { alpha: Some(f64::from(alpha)), rank_stabilised: false }),
+            [alpha] if alpha.is_finite() => {
+                // 0 is how kohya and LyCORIS write "the rank".
+                found.alpha = Some(f64::from(alpha)).filter(|a| *a != 0.0);
+                found.rank_stabilised = false;
+                found.rank = None;
+                Ok(found)
+            }
             [alpha] => {
                 let why = format!("`{}` is {alpha}; expected a number", slot.key);
                 Err(Error::NotA { file: file.path.clone(), why })
@@ -194,17 +260,22 @@ async fn scaling(file: &File, name: &str, component: Option<&str>, group: &Group
             }
         };
     }
+    Ok(found)
+}
+
+/// What the settings beside the file say about a module.
+fn stated(file: &File, name: &str, component: Option<&str>) -> Settings {
     // `unet.down_blocks...` or `base_model.model.down_blocks...`: the path is what peft matched its patterns with.
     let path = name.strip_prefix("base_model.model.").unwrap_or(name);
     for (of, settings) in &file.settings {
         if of.is_empty() || component == Some(of) {
-            return Ok(settings.scaling(path));
+            return settings.of(path);
         }
         if let Some(path) = path.strip_prefix(of.as_str()).and_then(|p| p.strip_prefix('.')) {
-            return Ok(settings.scaling(path));
+            return settings.of(path);
         }
     }
-    Ok(Scaling::default())
+    Settings::default()
 }
 
 /// Textual inversions have no module names: one tensor of rows for each text encoder, under one of a few keys.
@@ -222,7 +293,10 @@ fn recognise_embedding(
         let module = Module {
             name: key.clone(),
             family: "embedding",
-            delta: Delta::Recognised,
+            group: Group::default(),
+            settings: Settings::default(),
+            fits: Fits::Columns(info.shape.last().copied().unwrap_or(0)),
+            bias: BiasUse::Untouched,
             rank: None,
             alpha: None,
             scale: 1.0,

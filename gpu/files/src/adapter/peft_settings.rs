@@ -1,17 +1,21 @@
 //! peft's settings: `adapter_config.json`, or the same fields in a file's `lora_adapter_metadata`.
 
-use super::family::Scaling;
+use super::family::Settings;
 use crate::config::{Fields, parse_object};
 use crate::error::{Error, Result};
 use regex_lite::Regex;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// The fields that determine scales.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PeftSettings {
     alpha: Option<f64>,
     rank_stabilised: bool,
+    rank: Option<f64>,
     alpha_pattern: Vec<(Regex, f64)>,
+    rank_pattern: Vec<(Regex, f64)>,
+    fields: Arc<Map<String, Value>>,
     /// peft's name of the method, e.g. `LORA`.
     pub peft_type: Option<String>,
 }
@@ -30,32 +34,42 @@ impl PeftSettings {
             Some(alpha) => Some(alpha),
             None => f.opt_f64("alpha")?,
         };
-        let mut alpha_pattern = Vec::new();
-        if let Some(value) = f.get("alpha_pattern") {
-            let Value::Object(patterns) = value else {
-                return Err(f.wrong("alpha_pattern", value, "an object of numbers"));
-            };
-            for (pattern, alpha) in patterns {
-                let alpha = alpha.as_f64().ok_or_else(|| f.wrong("alpha_pattern", value, "an object of numbers"))?;
-                // peft: re.match(rf"(.*\.)?({key})$", path)
-                let regex = Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$"))
-                    .map_err(|e| Error::config(file, format!("`alpha_pattern` key `{pattern}` cannot be read: {e}")))?;
-                alpha_pattern.push((regex, alpha));
-            }
-        }
         Ok(PeftSettings {
             alpha,
             rank_stabilised: f.bool("use_rslora", false)?,
-            alpha_pattern,
+            rank: f.opt_f64("r")?,
+            alpha_pattern: patterns(&f, "alpha_pattern")?,
+            rank_pattern: patterns(&f, "rank_pattern")?,
+            fields: Arc::new(map.clone()),
             peft_type: f.opt_string("peft_type")?,
         })
     }
 
-    /// The scaling of a module, by its path within the component.
-    pub fn scaling(&self, path: &str) -> Scaling {
-        let stated = self.alpha_pattern.iter().find(|(regex, _)| regex.is_match(path)).map(|(_, alpha)| *alpha);
-        Scaling { alpha: stated.or(self.alpha), rank_stabilised: self.rank_stabilised }
+    /// What applies to a module, by its path within the component.
+    pub fn of(&self, path: &str) -> Settings {
+        let stated = |patterns: &[(Regex, f64)]| patterns.iter().find(|(r, _)| r.is_match(path)).map(|(_, v)| *v);
+        Settings {
+            alpha: stated(&self.alpha_pattern).or(self.alpha),
+            rank_stabilised: self.rank_stabilised,
+            rank: stated(&self.rank_pattern).or(self.rank),
+            peft: Some(self.fields.clone()),
+        }
     }
+}
+
+/// An object of numbers by regular expression.
+fn patterns(f: &Fields, field: &str) -> Result<Vec<(Regex, f64)>> {
+    let mut found = Vec::new();
+    let Some(value) = f.get(field) else { return Ok(found) };
+    let wrong = || f.wrong(field, value, "an object of numbers");
+    for (pattern, number) in value.as_object().ok_or_else(wrong)? {
+        let number = number.as_f64().ok_or_else(wrong)?;
+        // peft: re.match(rf"(.*\.)?({key})$", path)
+        let regex = Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$"))
+            .map_err(|e| Error::config(f.file(), format!("`{field}` key `{pattern}` cannot be read: {e}")))?;
+        found.push((regex, number));
+    }
+    Ok(found)
 }
 
 /// The settings in diffusers' metadata, by component (empty for fields without one).
@@ -86,7 +100,7 @@ mod tests {
         let text =
             r#"{"lora_alpha": 3, "use_rslora": true, "alpha_pattern": {"ff.net.2": 5, "down_blocks.*attn1.to_q": 7}}"#;
         let s = PeftSettings::from_json("x", text.as_bytes()).unwrap();
-        assert!(s.scaling("a.b").rank_stabilised);
+        assert!(s.of("a.b").rank_stabilised);
         for (path, alpha) in [
             ("x.ff.net.2", 5.0),
             ("ff.net.2", 5.0),
@@ -95,7 +109,7 @@ mod tests {
             ("unet.down_blocks.0.attn1.to_q", 7.0),
             ("up_blocks.0.attn1.to_q", 3.0),
         ] {
-            assert_eq!(s.scaling(path).alpha, Some(alpha), "{path}");
+            assert_eq!(s.of(path).alpha, Some(alpha), "{path}");
         }
         assert!(PeftSettings::from_json("x", br#"{"alpha_pattern": {"(": 1}}"#).is_err());
         assert!(PeftSettings::from_json("x", br#"{"alpha_pattern": [1]}"#).is_err());

@@ -4,7 +4,7 @@ use super::dialect::{ModelModule, dialects};
 use crate::checkpoint::{Checkpoint, ModelFamily};
 use crate::layout::component_of;
 use crate::layout::ldm::UNetBlocks;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Weights that adapters can change, by every spelling of their names.
 pub struct Targets {
@@ -19,6 +19,8 @@ pub struct Targets {
     /// Canonical weight names; the tables below hold positions in it.
     weights: Vec<(String, Vec<usize>)>,
     spellings: HashMap<String, Vec<usize>>,
+    /// Canonical names of biases.
+    biases: HashSet<String>,
 }
 
 impl Targets {
@@ -32,6 +34,7 @@ impl Targets {
             has_text: model.text_encoder.is_some(),
             weights: Vec::new(),
             spellings: HashMap::new(),
+            biases: model.tensors.keys().filter(|n| n.ends_with(".bias")).cloned().collect(),
         };
         for (name, tensor) in &model.tensors {
             let Some(module) = name.strip_suffix(".weight") else { continue };
@@ -55,6 +58,11 @@ impl Targets {
             }
         }
         targets
+    }
+
+    /// Whether the layer of a canonical weight has a bias.
+    pub fn has_bias(&self, weight: &str) -> bool {
+        weight.strip_suffix(".weight").is_some_and(|layer| self.biases.contains(&format!("{layer}.bias")))
     }
 
     /// The canonical weight (and its shape) that a module name means; where two components share it, the one the hint

@@ -20,8 +20,8 @@ impl Dialect for Kohya {
     fn spell(&self, m: &ModelModule<'_>, put: &mut dyn FnMut(String)) {
         let prefixes: &[&str] = match m.component {
             "unet" => &["lora_unet_", "lycoris_", "lycoris_unet_"],
-            "text_encoder" => &["lora_te_", "lora_te1_", "lycoris_", "lycoris_te_"],
-            "text_encoder_2" => &["lora_te2_"],
+            "text_encoder" => &["lora_te_", "lora_te1_", "lycoris_", "lycoris_te_", "lycoris_te1_"],
+            "text_encoder_2" => &["lora_te2_", "lycoris_", "lycoris_te2_"],
             _ => return,
         };
         for path in m.paths().chain(m.ldm) {

@@ -1,0 +1,20 @@
+// y = x + scale * kron(a, b): a [.., a_columns], b [b_rows, b_columns], x and y [.., a_columns * b_columns]. One element a thread.
+// Mirrors gpu/mix/src/change.rs.
+struct Params { a_columns: u32, b_rows: u32, b_columns: u32, total: u32, row_groups: u32, scale: f32, pad0: u32, pad1: u32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> a: array<f32>;
+@group(0) @binding(3) var<storage, read> b: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let at = (wg.y * p.row_groups + wg.x) * 64u + lane;
+  if (at >= p.total) { return; }
+  let width = p.a_columns * p.b_columns;
+  let row = at / width;
+  let column = at - row * width;
+  let first = a[row / p.b_rows * p.a_columns + column / p.b_columns];
+  let second = b[row % p.b_rows * p.b_columns + column % p.b_columns];
+  y[at] = x[at] + p.scale * first * second;
+}
