@@ -1,7 +1,7 @@
 //! From an opened adapter to the facts of its card.
 
 use crate::refine::Facts;
-use admix_files::adapter::{Adapter, Delta};
+use admix_files::adapter::Adapter;
 use admix_files::safetensors::Index;
 use admix_files::source::ByteSource;
 use indexmap::IndexMap;
@@ -38,10 +38,7 @@ pub fn facts(adapter: &Adapter, stem: &str) -> Facts {
 fn context(adapter: &Adapter) -> Option<usize> {
     adapter.modules.values().find_map(|m| {
         let reads_text = m.name.contains("attn2") && ["to_k", "to_v"].iter().any(|p| m.name.ends_with(p));
-        match &m.delta {
-            Delta::LowRank { down, .. } if reads_text => down.info.shape.get(1).copied(),
-            _ => None,
-        }
+        m.fits.columns().filter(|_| reads_text)
     })
 }
 

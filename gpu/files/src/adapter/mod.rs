@@ -156,6 +156,20 @@ impl Adapter {
         }
     }
 
+    /// The factors of a module that states the whole shape of its weight and changes it by a low-rank product (LoRA, LoCon).
+    ///
+    /// # Errors
+    /// Modules of another form, and what [`Adapter::changes`] refuses.
+    pub async fn factors(&self, module: &Module) -> Result<Factors> {
+        if let Fits::Whole(shape) = &module.fits
+            && let Some(Change::LowRank(factors)) = self.changes(module, shape).await?.weight
+        {
+            return Ok(factors);
+        }
+        let why = format!("module `{}` is of type {}, not a low-rank one", module.name, module.family);
+        Err(Error::NotA { file: self.name.clone(), why })
+    }
+
     /// What a module does to a weight of `shape` and to the bias beside it: its tensors are read, checked and combined.
     ///
     /// # Errors
