@@ -30,6 +30,10 @@ pub enum Incoming {
         /// The whole file.
         text: String,
     },
+    /// A weight file or model folder in a folder that is watched: its path.
+    Found(String),
+    /// A folder to watch from now on.
+    Watch(std::path::PathBuf),
     /// Something was written.
     Saved(String),
     /// It could not be read, or is of no use here.

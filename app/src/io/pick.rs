@@ -45,6 +45,18 @@ pub fn open_folder(inbox: &Inbox) {
     });
 }
 
+/// Asks for a folder to watch.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn watch_folder(inbox: &Inbox) {
+    let inbox = inbox.clone();
+    let future = rfd::AsyncFileDialog::new().set_title("Watch a folder for new files").pick_folder();
+    spawn(async move {
+        if let Some(handle) = future.await {
+            inbox.put(Incoming::Watch(handle.path().to_path_buf()));
+        }
+    });
+}
+
 /// Saves bytes under a name the person chooses (natively) or as a download.
 pub fn save(inbox: &Inbox, name: &str, ending: &str, bytes: Vec<u8>) {
     #[cfg(not(target_arch = "wasm32"))]

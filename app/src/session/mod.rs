@@ -13,7 +13,9 @@ use std::sync::Arc;
 use admix_engine::tensor::Gpu;
 use admix_engine::{Picture, Session};
 
-pub use work::{Card, Export, Finished, Given, ModelCard, News, Open, Purpose, Render, Shelved, Stage, Work};
+pub use work::{
+    Card, Export, Finished, Given, ModelCard, News, Open, Purpose, Render, Shelved, Stage, Trouble, Waiting, Work,
+};
 
 use queue::Shared;
 
@@ -68,6 +70,7 @@ impl Desk {
                     id: 0,
                     purpose: None,
                     error: format!("the engine's thread cannot start: {error}"),
+                    trouble: Trouble::Other,
                 });
             }
             Desk { shared, next: 0, thread: thread.ok() }
@@ -91,6 +94,21 @@ impl Desk {
         self.shared.cancel(waiting);
     }
 
+    /// Cancels one piece of work, running or waiting.
+    pub fn cancel_one(&self, id: u64) {
+        self.shared.cancel_one(id);
+    }
+
+    /// Forgets what waits and lets what runs end.
+    pub fn cancel_rest(&self) {
+        self.shared.drop_waiting(|_| true);
+    }
+
+    /// Renders and exports that wait, in order.
+    pub fn queue(&self) -> Vec<Waiting> {
+        self.shared.list()
+    }
+
     /// Cancels live previews only.
     pub fn cancel_live(&self) {
         self.shared.cancel_live();
@@ -106,7 +124,7 @@ impl Desk {
         self.shared.live()
     }
 
-    /// Renders and exports that wait.
+    /// Renders and exports that wait because somebody asked for them (no studies).
     pub fn waiting(&self) -> usize {
         self.shared.waiting()
     }

@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 
 use admix_engine::Cancel;
 
-use super::work::{News, Purpose, Stage, Work};
+use super::work::{News, Purpose, Stage, Waiting, Work};
 use super::{Live, Wake};
 
 /// Both sides' view.
@@ -30,10 +30,35 @@ struct Running {
     live: Live,
     is_render: bool,
     cancel: Cancel,
+    /// A study's work, kept to start it again when it steps aside.
+    again: Option<Work>,
+    /// It was asked to step aside, not to end.
+    steps_aside: bool,
+}
+
+impl Running {
+    /// Ends it for good.
+    fn stop(&mut self) {
+        self.steps_aside = false;
+        self.cancel.cancel();
+    }
 }
 
 fn live_render(work: &Work) -> bool {
     matches!(work, Work::Render(render) if render.purpose.is_live())
+}
+
+fn study(work: &Work) -> bool {
+    matches!(work, Work::Render(render) if render.purpose == Purpose::Study)
+}
+
+/// The order in which work is done: looking at a file takes milliseconds and is waited for, studies have time.
+fn rank(work: &Work) -> u8 {
+    match work {
+        Work::Open(_) | Work::Count { .. } => 0,
+        _ if !study(work) => 1,
+        _ => 2,
+    }
 }
 
 impl Shared {
@@ -46,15 +71,16 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds work. A render pushes aside live renders; token counts replace each other.
+    /// Adds work. A render pushes aside live renders, and a study that runs steps aside; token counts replace each other.
     pub(super) fn push(&self, id: u64, work: Work) {
         let mut inner = self.lock();
-        if matches!(work, Work::Render(_)) {
+        if matches!(work, Work::Render(_)) && !study(&work) {
             inner.waiting.retain(|(_, w)| !live_render(w));
-            if let Some(running) = &inner.running
+            if let Some(running) = &mut inner.running
                 && running.is_render
-                && running.live.purpose.is_live()
+                && running.live.purpose != Purpose::Asked
             {
+                running.steps_aside |= running.live.purpose == Purpose::Study && !running.cancel.is_cancelled();
                 running.cancel.cancel();
             }
         }
@@ -65,33 +91,54 @@ impl Shared {
                 .retain(|(_, w)| !matches!(w, Work::Open(o) if o.reference == open.reference && o.bundle.is_none())),
             _ => {}
         }
-        // Looking at a file takes milliseconds and is waited for: it goes before pictures.
-        let quick = |w: &Work| matches!(w, Work::Open(_) | Work::Count { .. });
-        let at = if quick(&work) { inner.waiting.iter().position(|(_, w)| !quick(w)) } else { None };
-        let at = at.unwrap_or(inner.waiting.len());
+        let at = inner.waiting.iter().position(|(_, w)| rank(w) > rank(&work)).unwrap_or(inner.waiting.len());
         inner.waiting.insert(at, (id, work));
         if let Some(sleeper) = inner.sleeper.take() {
             sleeper.wake();
         }
     }
 
+    /// Stops what runs and, with `waiting`, everything behind it.
     pub(super) fn cancel(&self, waiting: bool) {
-        let mut inner = self.lock();
-        if let Some(running) = &inner.running {
-            running.cancel.cancel();
+        if let Some(running) = &mut self.lock().running {
+            running.stop();
         }
         if waiting {
-            inner.waiting.retain(|(_, w)| !matches!(w, Work::Render(_) | Work::Export(_)));
+            self.drop_waiting(|_| true);
         }
+    }
+
+    /// Takes renders and exports that `is_meant` out of the queue; each leaves word that it was cancelled.
+    pub(super) fn drop_waiting(&self, is_meant: impl Fn(u64) -> bool) {
+        let mut inner = self.lock();
+        let (out, kept) = std::mem::take(&mut inner.waiting)
+            .into_iter()
+            .partition(|(id, w)| matches!(w, Work::Render(_) | Work::Export(_)) && is_meant(*id));
+        inner.waiting = kept;
+        let out: VecDeque<(u64, Work)> = out;
+        inner.news.extend(out.into_iter().map(|(id, _)| News::Cancelled { id }));
+    }
+
+    /// Cancels one piece of work, running or waiting.
+    pub(super) fn cancel_one(&self, id: u64) {
+        if let Some(running) = self.lock().running.as_mut().filter(|r| r.live.id == id) {
+            running.stop();
+        }
+        self.drop_waiting(|waiting| waiting == id);
+    }
+
+    /// Renders and exports that wait, in order.
+    pub(super) fn list(&self) -> Vec<Waiting> {
+        self.lock().waiting.iter().filter_map(|(id, work)| work.waiting(*id)).collect()
     }
 
     pub(super) fn cancel_live(&self) {
         let mut inner = self.lock();
         inner.waiting.retain(|(_, w)| !live_render(w));
-        if let Some(running) = &inner.running
+        if let Some(running) = &mut inner.running
             && running.live.purpose.is_live()
         {
-            running.cancel.cancel();
+            running.stop();
         }
     }
 
@@ -99,8 +146,8 @@ impl Shared {
         let mut inner = self.lock();
         inner.closed = true;
         inner.waiting.clear();
-        if let Some(running) = &inner.running {
-            running.cancel.cancel();
+        if let Some(running) = &mut inner.running {
+            running.stop();
         }
         if let Some(sleeper) = inner.sleeper.take() {
             sleeper.wake();
@@ -116,8 +163,9 @@ impl Shared {
         inner.running.as_ref().filter(|r| r.is_render || r.live.stage != Stage::Starting).map(|r| r.live.clone())
     }
 
+    /// Renders and exports that wait because somebody asked for them.
     pub(super) fn waiting(&self) -> usize {
-        self.lock().waiting.iter().filter(|(_, w)| matches!(w, Work::Render(_) | Work::Export(_))).count()
+        self.lock().waiting.iter().filter(|(_, w)| rank(w) == 1).count()
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -151,7 +199,8 @@ impl Shared {
                 steps_since: None,
                 preview: None,
             };
-            inner.running = Some(Running { live, is_render, cancel: cancel.clone() });
+            let again = study(&work).then(|| work.clone());
+            inner.running = Some(Running { live, is_render, cancel: cancel.clone(), again, steps_aside: false });
             Poll::Ready(Some((id, work, cancel)))
         })
         .await
@@ -175,8 +224,14 @@ impl Shared {
     pub(super) fn done(&self, news: News) {
         {
             let mut inner = self.lock();
-            inner.running = None;
-            inner.news.push(news);
+            let running = inner.running.take();
+            match (&news, running.filter(|r| r.steps_aside && !inner.closed).and_then(|r| r.again)) {
+                (News::Cancelled { id }, Some(again)) => {
+                    let at = inner.waiting.iter().position(|(_, w)| study(w)).unwrap_or(inner.waiting.len());
+                    inner.waiting.insert(at, (*id, again));
+                }
+                _ => inner.news.push(news),
+            }
         }
         (self.wake)();
     }
@@ -192,7 +247,7 @@ mod tests {
     use admix_engine::mix::Recipe;
 
     fn render(purpose: Purpose) -> Work {
-        Work::Render(Box::new(Render { recipe: Recipe::new("builtin"), purpose, given: Default::default() }))
+        Work::Render(Box::new(Render::new(Recipe::new("builtin"), purpose)))
     }
 
     fn next(shared: &Shared) -> (u64, Cancel) {
@@ -220,6 +275,41 @@ mod tests {
         assert_eq!(last, 6);
         shared.push(7, render(Purpose::Scrub));
         assert!(cancel.is_cancelled(), "stale live work is aborted");
+    }
+
+    #[test]
+    fn studies_step_aside_and_come_again() {
+        let shared = Shared::new(Arc::new(|| {}));
+        shared.push(1, render(Purpose::Study));
+        shared.push(2, render(Purpose::Study));
+        let (first, cancel) = next(&shared);
+        assert_eq!(first, 1);
+        shared.push(3, render(Purpose::Scrub));
+        assert!(cancel.is_cancelled());
+        shared.done(News::Cancelled { id: 1 });
+        assert!(shared.take_news().is_empty(), "it only stepped aside");
+        let order: Vec<u64> = (0..3)
+            .map(|_| {
+                let id = next(&shared).0;
+                shared.done(News::Cancelled { id });
+                id
+            })
+            .collect();
+        assert_eq!(order, [3, 1, 2]);
+
+        // Cancelled by a person, it is gone.
+        shared.take_news();
+        shared.push(4, render(Purpose::Study));
+        next(&shared);
+        shared.push(5, render(Purpose::Study));
+        shared.push(6, render(Purpose::Asked));
+        shared.cancel_one(5);
+        shared.cancel_one(4);
+        shared.done(News::Cancelled { id: 4 });
+        let gone: Vec<u64> =
+            shared.take_news().iter().map(|n| if let News::Cancelled { id } = n { *id } else { 0 }).collect();
+        assert_eq!(gone, [5, 4]);
+        assert_eq!(shared.list().iter().map(|w| w.id).collect::<Vec<_>>(), [6]);
     }
 
     #[test]

@@ -18,12 +18,14 @@ pub enum Purpose {
     Scrub,
     /// The full render after a drag. A newer live render replaces it.
     Settle,
+    /// A picture of a strip, a grid, a try-on or a thumbnail. Everything else goes first; a running one steps aside and starts again later.
+    Study,
 }
 
 impl Purpose {
     /// True for work that newer work of this kind replaces.
     pub fn is_live(self) -> bool {
-        self != Purpose::Asked
+        matches!(self, Purpose::Scrub | Purpose::Settle)
     }
 }
 
@@ -36,6 +38,15 @@ pub struct Render {
     pub purpose: Purpose,
     /// What to use in place of what the engine computes.
     pub given: Given,
+    /// Decode with the small preview decoder, where the model has one.
+    pub is_quick: bool,
+}
+
+impl Render {
+    /// A render without anything given, decoded quickly if it is for a quick look.
+    pub fn new(recipe: Recipe, purpose: Purpose) -> Render {
+        Render { recipe, purpose, given: Given::default(), is_quick: purpose == Purpose::Scrub }
+    }
 }
 
 /// A file to read the card of.
@@ -61,6 +72,7 @@ pub struct Export {
 }
 
 /// One piece of work.
+#[derive(Clone)]
 pub enum Work {
     /// Make a picture.
     Render(Box<Render>),
@@ -75,6 +87,32 @@ pub enum Work {
         /// Prompt and negative prompt.
         texts: [String; 2],
     },
+}
+
+/// Something that waits, as lists show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its number.
+    pub id: u64,
+    /// What it is, for people.
+    pub title: String,
+    /// Why it is rendered; none for exports.
+    pub purpose: Option<Purpose>,
+}
+
+impl Work {
+    /// The title and purpose of a render or an export; nothing of what takes milliseconds.
+    pub(super) fn waiting(&self, id: u64) -> Option<Waiting> {
+        match self {
+            Work::Render(render) => {
+                let s = &render.recipe.sample;
+                let title = format!("{}, seed {}", s.prompt.as_deref().unwrap_or("picture"), s.seed.unwrap_or(0));
+                Some(Waiting { id, title, purpose: Some(render.purpose) })
+            }
+            Work::Export(export) => Some(Waiting { id, title: format!("export {}", export.name), purpose: None }),
+            Work::Open(_) | Work::Count { .. } => None,
+        }
+    }
 }
 
 /// What happens with the running work.
@@ -138,6 +176,8 @@ pub struct ModelCard {
     pub dtype: String,
     /// Pixels it was made for: width, height.
     pub native: [u32; 2],
+    /// The first part that a picture needs and the file has not: it can be mixed in, but not stand alone.
+    pub lacks: Option<String>,
     /// Why it cannot be run, if it cannot.
     pub trouble: Option<String>,
 }
@@ -188,6 +228,21 @@ pub struct Finished {
     pub device: String,
 }
 
+/// What kind of failure: enough to offer something that puts it right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// A file is missing, damaged or does not fit the others.
+    File,
+    /// Sampling settings do not work.
+    Sampling,
+    /// A value cannot be used with this model, its size perhaps.
+    Value,
+    /// The device has no room, or failed.
+    Device,
+    /// Anything else.
+    Other,
+}
+
 /// What the actor tells.
 pub enum News {
     /// A picture is done.
@@ -230,6 +285,8 @@ pub enum News {
         purpose: Option<Purpose>,
         /// One line: what, where, what to do.
         error: String,
+        /// What kind of failure it is.
+        trouble: Trouble,
     },
     /// Work was cancelled.
     Cancelled {

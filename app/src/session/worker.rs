@@ -12,7 +12,7 @@ use admix_engine::{Control, EngineError, Progress, Session};
 
 use super::Live;
 use super::queue::Shared;
-use super::work::{Card, Export, Finished, ModelCard, News, Open, Render, Shelved, Stage, Work};
+use super::work::{Card, Export, Finished, ModelCard, News, Open, Render, Shelved, Stage, Trouble, Work};
 
 /// Does work until the desk is gone.
 pub(super) async fn run(mut session: Session, shared: Arc<Shared>) {
@@ -25,7 +25,7 @@ pub(super) async fn run(mut session: Session, shared: Arc<Shared>) {
     #[cfg(target_arch = "wasm32")]
     match crate::io::assets::bundles().await {
         Ok(bundles) => dropped.extend(bundles),
-        Err(error) => shared.news(News::Failed { id: 0, purpose: None, error }),
+        Err(error) => shared.news(News::Failed { id: 0, purpose: None, error, trouble: Trouble::File }),
     }
     for (reference, bundle) in &dropped {
         session.add_source(reference.clone(), bundle.clone());
@@ -66,12 +66,26 @@ fn note(live: &mut Live, progress: Progress) {
 fn failure(id: u64, purpose: Option<super::Purpose>, error: EngineError) -> News {
     match error {
         EngineError::Cancelled => News::Cancelled { id },
-        other => News::Failed { id, purpose, error: other.to_string() },
+        other => News::Failed { id, purpose, trouble: trouble(&other), error: other.to_string() },
+    }
+}
+
+fn trouble(error: &EngineError) -> Trouble {
+    use admix_engine::mix::MixError;
+    match error {
+        EngineError::Files(_) | EngineError::Picture(_) | EngineError::Write { .. } => Trouble::File,
+        EngineError::Mix(MixError::Device(_)) | EngineError::Tensor(_) => Trouble::Device,
+        EngineError::Mix(_) | EngineError::Model(_) => Trouble::File,
+        EngineError::Sample(_) => Trouble::Sampling,
+        EngineError::Input(_) => Trouble::Value,
+        _ => Trouble::Other,
     }
 }
 
 async fn do_render(session: &mut Session, id: u64, render: Render, mut control: Control) -> News {
-    control.preview_every = 1;
+    // Studies are small and many: only their result is looked at.
+    control.preview_every = if render.purpose == super::Purpose::Study { 0 } else { 1 };
+    control.is_quick = render.is_quick;
     match session.render(&render.recipe, &render.given, &mut control).await {
         Ok(rendered) => {
             News::Rendered { id, purpose: render.purpose, finished: Box::new(Finished::from_rendered(rendered)) }
@@ -129,6 +143,13 @@ fn model_card(checkpoint: &Checkpoint) -> ModelCard {
         parameters: checkpoint.parameters(),
         dtype: checkpoint.dtype().map_or_else(|| "?".into(), |d| d.name().to_string()),
         native: [native[1] * factor, native[0] * factor].map(|v| v as u32),
+        lacks: [
+            ("U-Net", checkpoint.unet.is_some()),
+            ("VAE", checkpoint.vae.is_some()),
+            ("text encoder", checkpoint.text_encoder.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(part, is_there)| (!is_there).then(|| part.to_string())),
         trouble: checkpoint.check_supported().err().map(|e| e.to_string()),
     }
 }
@@ -183,7 +204,7 @@ async fn do_count(
 #[cfg(not(target_arch = "wasm32"))]
 async fn do_export(session: &mut Session, id: u64, export: Export, control: Control) -> News {
     use admix_engine::mix::ExportLayout;
-    let failed = |error: String| News::Failed { id, purpose: None, error };
+    let failed = |error: String| News::Failed { id, purpose: None, error, trouble: Trouble::File };
     let Some(path) = export.path else { return failed("no place to write to was chosen".into()) };
     let Control { mut listener, cancel, .. } = control;
     let mixer = match session.open_mix(&export.recipe).await {
@@ -209,5 +230,5 @@ async fn do_export(_session: &mut Session, id: u64, export: Export, _control: Co
         "{}: the browser tab cannot write checkpoints yet; save the recipe and use the desktop program (admix mix)",
         export.name
     );
-    News::Failed { id, purpose: None, error }
+    News::Failed { id, purpose: None, error, trouble: Trouble::Other }
 }

@@ -27,6 +27,8 @@ pub struct Canvas {
     pub other: Option<u64>,
     /// How.
     pub mode: Compare,
+    /// What the pointer is over in the strip: shown in place of everything else, with its label.
+    pub hovered: Option<(TextureHandle, String)>,
     /// Which picture of a batch fills the canvas; none: all.
     pub zoomed: Option<usize>,
     wipe: f32,
@@ -58,6 +60,25 @@ impl Canvas {
         self.scrub = Some(upload(context, picture));
     }
 
+    /// Shows a picture that is on the device already until something better comes.
+    pub fn show_quick(&mut self, texture: TextureHandle) {
+        self.scrub = Some(texture);
+    }
+
+    /// Puts the picture before under the new one, the handle at the edge: all of the new one is seen, and a drag brings the old one back.
+    pub fn offer_before(&mut self, before: u64) {
+        if self.shown != Some(before) {
+            self.other = Some(before);
+            self.mode = Compare::Wipe;
+            self.wipe = 0.985;
+        }
+    }
+
+    /// True while the picture before lies under the one on show because a knob was let go.
+    pub fn is_offered(&self) -> bool {
+        self.other.is_some() && self.mode == Compare::Wipe && self.wipe > 0.9
+    }
+
     /// Leaves quick renders and shows the last finished picture again.
     pub fn drop_scrub(&mut self) {
         self.scrub = None;
@@ -78,7 +99,10 @@ impl Canvas {
 
         let mut pictures: Vec<TextureHandle> = Vec::new();
         let mut label = None;
-        if let Some((_, _, texture)) = &self.preview {
+        if let Some((texture, text)) = &self.hovered {
+            pictures.push(texture.clone());
+            label = Some(text.clone());
+        } else if let Some((_, _, texture)) = &self.preview {
             pictures.push(texture.clone());
         } else if let Some(texture) = &self.scrub {
             pictures.push(texture.clone());
@@ -89,7 +113,10 @@ impl Canvas {
                 pictures = vec![one.clone()];
             }
         }
-        let other = self.other.and_then(|id| history.get(id)).and_then(|e| e.textures(ui.ctx()).first().cloned());
+        // What is on its way is shown alone; the comparison comes back with the finished picture.
+        let is_final = self.hovered.is_none() && self.preview.is_none() && self.scrub.is_none();
+        let other = self.other.filter(|_| is_final).and_then(|id| history.get(id));
+        let other = other.and_then(|e| e.textures(ui.ctx()).first().cloned());
 
         match (&pictures[..], other) {
             ([], _) => {
@@ -145,14 +172,15 @@ impl Canvas {
     fn compared(&mut self, ui: &Ui, space: Rect, a: &TextureHandle, b: &TextureHandle, response: &egui::Response) {
         let p = palette(ui);
         let painter = ui.painter();
+        let name = self.other.map_or(String::new(), |id| format!("B: picture {id}"));
         if self.mode == Compare::SideBySide {
             let half = vec2(space.width() / 2.0 - 6.0, space.height());
             let left = fit(Rect::from_min_size(space.min, half), a.size_vec2());
             let right = fit(Rect::from_min_size(pos2(space.center().x + 6.0, space.top()), half), b.size_vec2());
             draw(ui, left, a);
             draw(ui, right, b);
-            caption(painter, left.left_top() + vec2(6.0, 6.0), Align2::LEFT_TOP, "A");
-            caption(painter, right.left_top() + vec2(6.0, 6.0), Align2::LEFT_TOP, "B");
+            caption(painter, left.left_top() + vec2(6.0, 6.0), Align2::LEFT_TOP, "A: on show");
+            caption(painter, right.left_top() + vec2(6.0, 6.0), Align2::LEFT_TOP, &name);
             return;
         }
         let at = fit(space, a.size_vec2());
@@ -168,8 +196,8 @@ impl Canvas {
         clip.image(b.id(), at, whole, Color32::WHITE);
         painter.vline(x, at.y_range(), Stroke::new(2.0, p.fill));
         painter.circle(pos2(x, at.center().y), 9.0, p.fill, Stroke::new(2.0, p.on_fill));
-        caption(painter, at.left_top() + vec2(6.0, 6.0), Align2::LEFT_TOP, "A");
-        caption(painter, at.right_top() + vec2(-6.0, 6.0), Align2::RIGHT_TOP, "B");
+        caption(painter, at.left_top() + vec2(6.0, 6.0), Align2::LEFT_TOP, "A: on show");
+        caption(painter, at.right_top() + vec2(-6.0, 6.0), Align2::RIGHT_TOP, &name);
         if response.hovered() {
             ui.ctx().set_cursor_icon(egui::CursorIcon::ResizeHorizontal);
         }
@@ -191,7 +219,7 @@ impl Canvas {
 }
 
 /// The largest rectangle of these proportions in the middle of `space`.
-fn fit(space: Rect, size: egui::Vec2) -> Rect {
+pub fn fit(space: Rect, size: egui::Vec2) -> Rect {
     let scale = (space.width() / size.x.max(1.0)).min(space.height() / size.y.max(1.0)).max(0.0);
     Rect::from_center_size(space.center(), size * scale)
 }
@@ -211,7 +239,7 @@ fn progress(ui: &Ui, rect: Rect, live: &Live) {
         Stage::Text => (0.0, "reading the prompt".into()),
         Stage::Step { done, total } => {
             let left = live.seconds_left().filter(|s| *s >= 0.05);
-            let left = left.map_or(String::new(), |s| format!(" - {s:.1} s left"));
+            let left = left.map_or(String::new(), |s| format!(", {s:.1} s left"));
             (ratio(done, total), format!("step {done}/{total}{left}"))
         }
         Stage::Decode { done, total } => {

@@ -2,6 +2,8 @@
 
 use admix_engine::mix::Recipe;
 use admix_engine::mix::recipe::{AdapterUse, ModelUse, Reference, Sample, Stage};
+use admix_engine::mix::{method, methods};
+use admix_engine::sample::registry;
 use serde::{Deserialize, Serialize};
 
 /// The prompt of a first start.
@@ -73,14 +75,93 @@ impl Document {
         match (reference, self.recipe.merge.first_mut().and_then(|s| s.models.first_mut())) {
             (None, _) => self.recipe.merge.clear(),
             (Some(reference), Some(model)) => model.source = Reference::new(reference),
-            (Some(reference), None) => self.recipe.merge.push(Stage {
-                method: "weighted_sum".into(),
-                models: vec![ModelUse::new(reference, 0.5)],
-                params: Default::default(),
-                blocks: Default::default(),
-                seed: None,
-            }),
+            (Some(reference), None) => self.add_stage(reference),
         }
+    }
+
+    /// Mixes one more model in: as B, or beside B where the method takes more, or else as a merge on top.
+    pub fn mix_in(&mut self, reference: &str) {
+        match self.recipe.merge.last().map(|s| (s.models.len(), method(&s.method).ok())) {
+            Some((count, Some(m))) if m.models().contains(&(count + 1)) && !self.is_between() => {
+                self.add_model(self.recipe.merge.len() - 1, reference);
+            }
+            _ => self.add_stage(reference),
+        }
+    }
+
+    /// True when a thing is in the mix.
+    pub fn uses(&self, reference: &str) -> bool {
+        let recipe = &self.recipe;
+        recipe.base.reference == reference
+            || recipe.adapters.iter().any(|a| a.source.reference == reference)
+            || recipe.merge.iter().flat_map(|s| &s.models).any(|m| m.source.reference == reference)
+    }
+
+    /// One more merge on the result so far.
+    pub fn add_stage(&mut self, reference: &str) {
+        self.recipe.merge.push(Stage {
+            method: methods().first().map_or("weighted_sum", |m| m.name()).into(),
+            models: vec![ModelUse::new(reference, 0.5)],
+            params: Default::default(),
+            blocks: Default::default(),
+            seed: None,
+        });
+    }
+
+    /// One more model in a stage.
+    pub fn add_model(&mut self, at: usize, reference: &str) {
+        if let Some(stage) = self.recipe.merge.get_mut(at) {
+            stage.models.push(ModelUse::new(reference, 0.5));
+        }
+    }
+
+    /// Takes a model out of a stage: a stage that it leaves without enough of them gets the first method that the rest suffices for.
+    pub fn remove_model(&mut self, at: usize, model: usize) {
+        let Some(stage) = self.recipe.merge.get_mut(at) else { return };
+        if model < stage.models.len() {
+            stage.models.remove(model);
+        }
+        let count = stage.models.len();
+        if count == 0 {
+            self.recipe.merge.remove(at);
+        } else if method(&stage.method).is_ok_and(|m| !m.models().contains(&count))
+            && let Some(m) = methods().iter().find(|m| m.models().contains(&count))
+        {
+            self.set_method(at, m.name(), &[]);
+        }
+    }
+
+    /// The base and the first model mixed in change places, and so do their shares.
+    pub fn swap(&mut self) {
+        let Some(model) = self.recipe.merge.first_mut().and_then(|s| s.models.first_mut()) else { return };
+        std::mem::swap(&mut self.recipe.base, &mut model.source);
+        model.weight = 1.0 - model.weight;
+    }
+
+    /// Another method for a stage. Knobs that it does not have leave; models it lacks come from `spare`, models too many leave.
+    pub fn set_method(&mut self, at: usize, name: &str, spare: &[(String, String)]) {
+        let Some(stage) = self.recipe.merge.get_mut(at) else { return };
+        let Ok(m) = method(name) else { return };
+        stage.method = name.into();
+        stage.params.retain(|k, _| m.knobs().iter().any(|knob| knob.name == k));
+        let (low, high) = (*m.models().start(), *m.models().end());
+        while stage.models.len() < low {
+            let held =
+                |r: &str| r == self.recipe.base.reference || stage.models.iter().any(|m| m.source.reference == r);
+            let Some((next, _)) = spare.iter().find(|(r, _)| !held(r)).or(spare.first()) else { break };
+            stage.models.push(ModelUse::new(next, 0.5));
+        }
+        stage.models.truncate(high);
+        for model in &mut stage.models {
+            model.params.retain(|k, _| m.model_knobs().iter().any(|knob| knob.name == k));
+        }
+    }
+
+    /// Knobs of sampling that nothing in use has would be an error: they leave.
+    pub fn keep_fitting_knobs(&mut self) {
+        let known = super::study::sampling_knobs(self);
+        let kept = |name: &String| known.iter().any(|k| k.name == name) || !is_sampling_knob(name);
+        self.recipe.sample.set.retain(|name, _| kept(name));
     }
 
     /// Adds an adapter, or finds it: its place in the list.
@@ -117,15 +198,27 @@ impl Document {
     /// What is mixed, in a line: "mini 70 + flat 30, ink 0.8".
     pub fn summary(&self) -> String {
         let short = |r: &str| crate::io::catalogue::short(r);
-        let base = short(&self.recipe.base.reference);
-        let mut out = match self.second() {
-            Some((second, weight)) if self.is_between() => {
-                let percent = (weight * 100.0).round();
-                format!("{base} {} + {} {percent}", 100.0 - percent, short(second))
+        let mut out = short(&self.recipe.base.reference);
+        for (at, stage) in self.recipe.merge.iter().enumerate() {
+            match &stage.models[..] {
+                [one] if self.is_between_at(at) => {
+                    let percent = (one.weight * 100.0).round();
+                    out = match at {
+                        0 => format!("{out} {} + {} {percent}", 100.0 - percent, short(&one.source.reference)),
+                        _ => format!("({out}) {} + {} {percent}", 100.0 - percent, short(&one.source.reference)),
+                    };
+                }
+                models => {
+                    let has_weights = method(&stage.method).is_ok_and(|m| m.weighted());
+                    for model in models {
+                        out.push_str(&format!(" + {}", short(&model.source.reference)));
+                        if has_weights {
+                            out.push_str(&format!(" x {:.2}", model.weight));
+                        }
+                    }
+                }
             }
-            Some((second, weight)) => format!("{base} + {} x {weight:.2}", short(second)),
-            None => base,
-        };
+        }
         for (adapter, on) in self.recipe.adapters.iter().zip(&self.on) {
             if *on {
                 out.push_str(&format!(", {} {:.2}", short(&adapter.source.reference), adapter.weight));
@@ -136,15 +229,29 @@ impl Document {
 
     /// True where the second model's weight is a share, so that the first has the rest.
     pub fn is_between(&self) -> bool {
-        self.recipe
-            .merge
-            .first()
-            .is_some_and(|s| ["weighted_sum", "slerp", "nuslerp", "karcher"].contains(&s.method.as_str()))
+        self.is_between_at(0)
+    }
+
+    /// The same for any stage.
+    pub fn is_between_at(&self, at: usize) -> bool {
+        let stage = self.recipe.merge.get(at).filter(|s| s.models.len() == 1);
+        stage.and_then(|s| method(&s.method).ok()).is_some_and(|m| m.is_between())
     }
 
     /// True when there is something to export that no file holds.
     pub fn is_mixed(&self) -> bool {
         !self.recipe.merge.is_empty() || self.on.iter().any(|on| *on)
+    }
+
+    /// The first trigger of an adapter, unless the prompt has one of them already.
+    pub fn add_first_trigger(&mut self, triggers: &[String]) {
+        let prompt = self.recipe.sample.prompt.as_deref().unwrap_or_default();
+        if let Some(first) = triggers.first()
+            && !triggers.iter().any(|t| prompt.contains(t.as_str()))
+        {
+            let first = first.clone();
+            self.add_to_prompt(&first);
+        }
     }
 
     /// A word of the prompt for adapters' triggers.
@@ -157,6 +264,11 @@ impl Document {
             prompt.push_str(words);
         }
     }
+}
+
+/// True for what some sampler, schedule or guidance calls a knob; other names mean something to the engine itself.
+fn is_sampling_knob(name: &str) -> bool {
+    registry::all_knobs().iter().any(|k| k.name == name)
 }
 
 #[cfg(test)]
@@ -193,6 +305,23 @@ mod tests {
         assert!(d.is_mixed());
         d.set_second(None);
         assert!(d.recipe.merge.is_empty());
+    }
+
+    #[test]
+    fn methods_bring_the_models_they_need() {
+        let mut d = Document::default();
+        d.set_second(Some("builtin:flat"));
+        let spare = [("builtin:mini".into(), "mini".into()), ("x".into(), "x".into()), ("y".into(), "y".into())];
+        for m in methods() {
+            d.set_method(0, m.name(), &spare);
+            assert!(m.models().contains(&d.recipe.merge[0].models.len()), "{}", m.name());
+            d.recipe.check().expect("no knob of another method is left");
+        }
+        assert!(d.recipe.merge[0].models.iter().all(|m| m.source.reference != "builtin:mini"));
+        d.add_stage("z");
+        d.set_method(0, "weighted_sum", &spare);
+        d.recipe.merge[0].models.truncate(1);
+        assert_eq!(d.summary(), "(mini 50 + flat 50) 50 + z 50");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The window around the studio, and the device it shares with the engine.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use eframe::egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
@@ -14,6 +15,45 @@ pub fn wgpu_options() -> WgpuConfiguration {
     setup.instance_descriptor.backends &= eframe::wgpu::Backends::PRIMARY;
     setup.device_descriptor = Arc::new(|adapter| admix_engine::tensor::device_descriptor(adapter, false));
     WgpuConfiguration { wgpu_setup: WgpuSetup::CreateNew(setup), ..WgpuConfiguration::default() }
+}
+
+/// Where the program keeps what it makes. Tests and trial runs name a place of their own.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn data_folder() -> Option<std::path::PathBuf> {
+    match std::env::var_os("ADMIX_DATA") {
+        Some(path) => Some(path.into()),
+        None => eframe::storage_dir(APP_ID),
+    }
+}
+
+/// How long the newest frames took, those drawn while something renders apart.
+#[derive(Default)]
+pub struct FrameTimes {
+    idle: VecDeque<f32>,
+    busy: VecDeque<f32>,
+}
+
+/// Frames remembered.
+const FRAMES: usize = 600;
+
+impl FrameTimes {
+    /// Notes a frame.
+    pub fn note(&mut self, seconds: f64, is_busy: bool) {
+        let times = if is_busy { &mut self.busy } else { &mut self.idle };
+        times.push_back((seconds * 1e3) as f32);
+        if times.len() > FRAMES {
+            times.pop_front();
+        }
+    }
+
+    /// Milliseconds that 95 of 100 frames stay under while something renders, and while nothing does; with the number of frames.
+    pub fn p95(&self) -> [(f32, usize); 2] {
+        [&self.busy, &self.idle].map(|times| {
+            let mut sorted: Vec<f32> = times.iter().copied().collect();
+            sorted.sort_by(f32::total_cmp);
+            (sorted.get(sorted.len() * 95 / 100).copied().unwrap_or(0.0), sorted.len())
+        })
+    }
 }
 
 /// Opens the window and returns when it is closed. Errors: no display, no graphics device.

@@ -3,7 +3,7 @@
 use admix_engine::mix::Recipe;
 
 use super::document::Document;
-use crate::session::{Desk, Given, Purpose, Render, Work};
+use crate::session::{Desk, Purpose, Render, Work};
 
 /// Seconds without a change after which the full render begins.
 const SETTLE_SECONDS: f64 = 0.35;
@@ -52,7 +52,7 @@ impl LiveRender {
         let running = desk.live().filter(|l| l.purpose.is_live());
         let may_replace =
             running.is_none_or(|l| l.preview.is_some_and(|(_, step)| step >= 2) || l.purpose == Purpose::Settle);
-        let render = |recipe, purpose| Work::Render(Box::new(Render { recipe, purpose, given: Given::default() }));
+        let render = |recipe, purpose| Work::Render(Box::new(Render::new(recipe, purpose)));
         let Some(since) = self.changed_at else { return };
         if !turning && now - since >= SETTLE_SECONDS {
             self.changed_at = None;

@@ -1,18 +1,33 @@
 //! The studio: a window or a browser tab in which people mix and see.
 
+mod actions;
 mod app;
 mod canvas;
 mod document;
+mod emphasis;
+mod fixes;
 mod frame;
 mod history;
+mod incoming;
+mod knob;
 mod layout;
 mod live;
+mod mixing;
+mod news;
 mod notices;
 mod panels;
+mod prefs;
 mod shelf;
+mod shortcuts;
+mod studies;
+mod study;
 #[cfg(test)]
 mod tests;
 pub mod theme;
+mod thumbs;
+mod tiles;
+#[cfg(not(target_arch = "wasm32"))]
+mod watch;
 mod widgets;
 
 pub use app::Studio;

@@ -16,12 +16,50 @@ pub enum Level {
     Error,
 }
 
+/// What a click on a message can put right.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fix {
+    /// The same once more.
+    Again,
+    /// The last change is taken back.
+    Undo,
+    /// A thing leaves the mix.
+    Drop(String),
+    /// The built-in model at the bottom.
+    BuiltinModel,
+    /// The size the model was made for, one picture at a time.
+    NativeSize,
+    /// Half the edges, one picture at a time.
+    Smaller,
+    /// Sampler and schedule as on a first start.
+    PlainSampling,
+    /// Files are to be chosen.
+    AddFiles,
+}
+
+impl Fix {
+    /// The button's words.
+    fn label(&self) -> String {
+        match self {
+            Fix::Again => "Try again".into(),
+            Fix::Undo => "Undo the last change".into(),
+            Fix::Drop(reference) => format!("Take {} out", crate::io::catalogue::short(reference)),
+            Fix::BuiltinModel => "Use the built-in model".into(),
+            Fix::NativeSize => "Use the model's own size".into(),
+            Fix::Smaller => "Half the size".into(),
+            Fix::PlainSampling => "Use the usual sampler".into(),
+            Fix::AddFiles => "Add files".into(),
+        }
+    }
+}
+
 /// One message.
 #[derive(Clone, Debug)]
 struct Notice {
     level: Level,
     title: String,
     lines: Vec<String>,
+    fix: Option<Fix>,
     /// When it was first shown; good news leaves by itself.
     since: Option<f64>,
 }
@@ -45,7 +83,7 @@ impl Notices {
             Level::Error => log::error!("{title}"),
         }
         self.0.retain(|n| n.title != title);
-        self.0.push(Notice { level, title, lines, since: None });
+        self.0.push(Notice { level, title, lines, fix: None, since: None });
         if self.0.len() > MOST {
             self.0.remove(0);
         }
@@ -54,6 +92,22 @@ impl Notices {
     /// A failure.
     pub fn error(&mut self, title: impl Into<String>) {
         self.add(Level::Error, title, Vec::new());
+    }
+
+    /// A failure with what puts it right.
+    pub fn error_with(&mut self, title: impl Into<String>, fix: Option<Fix>) {
+        self.error(title);
+        if let Some(last) = self.0.last_mut() {
+            last.fix = fix;
+        }
+    }
+
+    /// Something is not as asked, with what puts it right.
+    pub fn warn_with(&mut self, title: impl Into<String>, lines: Vec<String>, fix: Option<Fix>) {
+        self.add(Level::Warning, title, lines);
+        if let Some(last) = self.0.last_mut() {
+            last.fix = fix;
+        }
     }
 
     /// Good news.
@@ -66,8 +120,9 @@ impl Notices {
         self.0.retain(|n| n.level != Level::Error);
     }
 
-    /// Draws the messages at the top of `rect`.
-    pub fn show(&mut self, ui: &Ui, rect: egui::Rect) {
+    /// Draws the messages at the top of `rect`; the fix that was clicked.
+    pub fn show(&mut self, ui: &Ui, rect: egui::Rect) -> Option<Fix> {
+        let mut chosen = None;
         let p = palette(ui);
         let now = ui.input(|i| i.time);
         let mut closed = None;
@@ -96,6 +151,12 @@ impl Notices {
                             if notice.lines.len() > 8 {
                                 ui.label(RichText::new(format!("and {} more", notice.lines.len() - 8)).small());
                             }
+                            if let Some(fix) = &notice.fix
+                                && ui.button(fix.label()).clicked()
+                            {
+                                chosen = Some(fix.clone());
+                                closed = Some(i);
+                            }
                         });
                         if icon_button(ui, Icon::Cross, "Close this message").clicked() {
                             closed = Some(i);
@@ -112,6 +173,7 @@ impl Notices {
             self.0.remove(i);
         }
         self.0.retain(|n| n.since.is_none_or(|since| now - since < LIFETIME));
+        chosen
     }
 
     /// Titles on show (tests look at them).

@@ -1,6 +1,8 @@
 //! What there is to mix: built-in and added models and adapters, each with its card once its header was read.
 
-use std::collections::HashSet;
+use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,9 +23,32 @@ pub struct Item {
     pub against: String,
     /// The catalogue says it is an adapter; what the file says goes first.
     is_adapter: bool,
+    /// What searches look through, put together when it is first needed.
+    words: OnceCell<String>,
 }
 
 impl Item {
+    fn new(reference: String, builtin: bool, is_adapter: bool) -> Item {
+        let (name, against, words) = (catalogue::short(&reference), String::new(), OnceCell::new());
+        Item { reference, name, builtin, card: None, against, is_adapter, words }
+    }
+
+    /// True when it holds all that a picture needs, as far as is known: only then can it be model A.
+    pub fn is_whole(&self) -> bool {
+        match &self.card {
+            Some(Ok(Card::Model(m))) => m.lacks.is_none() && m.trouble.is_none(),
+            Some(_) => false,
+            None => !self.is_adapter,
+        }
+    }
+
+    fn words(&self) -> &str {
+        self.words.get_or_init(|| {
+            let kind = if self.is_adapter() { "adapter" } else { "model" };
+            format!("{} {} {} {kind}", self.name, self.line(), self.triggers().join(" ")).to_lowercase()
+        })
+    }
+
     /// Adapter, as far as is known.
     pub fn is_adapter(&self) -> bool {
         match &self.card {
@@ -42,7 +67,8 @@ impl Item {
                     n if n >= 1_000_000_000 => format!("{:.2} B", n as f64 / 1e9),
                     n => format!("{:.1} M", n as f64 / 1e6),
                 };
-                format!("{} - {parameters} weights, {}", m.family, m.dtype)
+                let lacks = m.lacks.as_ref().map_or(String::new(), |what| format!(", no {what}: mix it in"));
+                format!("{} - {parameters} weights, {}{lacks}", m.family, m.dtype)
             }
             Some(Ok(Card::Adapter(a))) => {
                 let rank = a.rank.map_or(String::new(), |r| format!(" rank {r}"));
@@ -78,9 +104,22 @@ impl Item {
 /// The shelf.
 #[derive(Default)]
 pub struct Shelf {
-    /// Everything, built-in first.
+    /// Everything, built-in first. Change it through the methods only: they keep what is derived from it.
     pub items: Vec<Item>,
     asked: HashSet<(String, String)>,
+    places: HashMap<String, usize>,
+    lists: OnceCell<Lists>,
+    found: Option<(String, Rc<Vec<usize>>)>,
+}
+
+/// References with names for people.
+type Names = Rc<Vec<(String, String)>>;
+
+/// What choices offer.
+struct Lists {
+    bases: Names,
+    models: Names,
+    adapters: Names,
 }
 
 /// What of the shelf survives a restart.
@@ -102,9 +141,16 @@ impl Shelf {
 
     fn push(&mut self, reference: String, builtin: bool, is_adapter: bool) {
         if self.find(&reference).is_none() {
-            let name = catalogue::short(&reference);
-            self.items.push(Item { reference, name, builtin, card: None, against: String::new(), is_adapter });
+            self.places.insert(reference.clone(), self.items.len());
+            self.items.push(Item::new(reference, builtin, is_adapter));
         }
+    }
+
+    /// Everything derived from the items is made anew.
+    fn changed(&mut self) {
+        self.places = self.items.iter().enumerate().map(|(i, item)| (item.reference.clone(), i)).collect();
+        self.lists = OnceCell::new();
+        self.found = None;
     }
 
     /// The added files that will still be there after a restart.
@@ -116,7 +162,7 @@ impl Shelf {
     /// The item of a reference.
     pub fn find(&self, reference: &str) -> Option<&Item> {
         let wanted = if reference == "builtin" { "builtin:mini" } else { reference };
-        self.items.iter().find(|i| i.reference == wanted)
+        self.items.get(*self.places.get(wanted)?)
     }
 
     /// Puts a file on the shelf, on top of those added before, and asks for its card.
@@ -129,18 +175,19 @@ impl Shelf {
     ) {
         self.items.retain(|i| i.reference != reference);
         let at = self.items.iter().position(|i| !i.builtin).unwrap_or(self.items.len());
-        let name = catalogue::short(reference);
-        let item = Item {
-            reference: reference.into(),
-            name,
-            builtin: false,
-            card: None,
-            against: against.into(),
-            is_adapter: true,
-        };
-        self.items.insert(at, item);
+        self.items.insert(at, Item { against: against.into(), ..Item::new(reference.into(), false, true) });
+        self.changed();
         self.asked.insert((reference.into(), against.into()));
         desk.submit(Work::Open(Open { reference: reference.into(), bundle, against: against.into() }));
+    }
+
+    /// Puts a file that was found at the end of the shelf; its header is read when its row comes into sight.
+    pub fn discover(&mut self, reference: &str) {
+        if self.find(reference).is_none() {
+            self.push(reference.into(), false, true);
+            self.lists = OnceCell::new();
+            self.found = None;
+        }
     }
 
     /// Asks for the card of an item that has none for this model. Called for the rows in sight only.
@@ -156,32 +203,67 @@ impl Shelf {
     pub fn learn(&mut self, reference: &str, against: String, card: Result<Card, String>) {
         // Asking again later is right: the file or the model may have changed.
         self.asked.remove(&(reference.to_string(), against.clone()));
-        if let Some(item) = self.items.iter_mut().find(|i| i.reference == reference) {
-            item.card = Some(card);
-            item.against = against;
+        if let Some(item) = self.places.get(reference).and_then(|at| self.items.get_mut(*at)) {
+            (item.card, item.against, item.words) = (Some(card), against, OnceCell::new());
+            self.lists = OnceCell::new();
+            self.found = None;
         }
     }
 
     /// Takes an added item off the shelf.
     pub fn remove(&mut self, reference: &str) {
         self.items.retain(|i| i.builtin || i.reference != reference);
+        self.changed();
     }
 
     /// Places of the items that contain every word of `search`, all of them when it is empty. What does not match a search is not shown
     /// then, but nothing is ever hidden for not fitting.
-    pub fn matching(&self, search: &str) -> Vec<usize> {
+    pub fn matching(&mut self, search: &str) -> Rc<Vec<usize>> {
+        if let Some((_, found)) = self.found.as_ref().filter(|(of, _)| of == search) {
+            return found.clone();
+        }
         let words: Vec<String> = search.split_whitespace().map(str::to_lowercase).collect();
-        let hit = |item: &Item| {
-            let mut text = format!("{} {} {}", item.name, item.line(), item.triggers().join(" ")).to_lowercase();
-            text.push_str(if item.is_adapter() { " adapter" } else { " model" });
-            words.iter().all(|w| text.contains(w))
-        };
-        (0..self.items.len()).filter(|i| hit(&self.items[*i])).collect()
+        let hit = |item: &Item| words.is_empty() || words.iter().all(|w| item.words().contains(w.as_str()));
+        let found = Rc::new((0..self.items.len()).filter(|i| hit(&self.items[*i])).collect::<Vec<_>>());
+        self.found = Some((search.into(), found.clone()));
+        found
     }
 
-    /// References of models: what can be a base or be mixed in.
-    pub fn models(&self) -> Vec<(String, String)> {
-        let models = self.items.iter().filter(|i| !i.is_adapter() && !matches!(i.card, Some(Err(_))));
-        models.map(|i| (i.reference.clone(), i.name.clone())).collect()
+    fn lists(&self) -> &Lists {
+        self.lists.get_or_init(|| {
+            let all = |keep: &dyn Fn(&Item) -> bool| -> Names {
+                let kept = self.items.iter().filter(|i| keep(i) && !matches!(i.card, Some(Err(_))));
+                Rc::new(kept.map(|i| (i.reference.clone(), i.name.clone())).collect())
+            };
+            Lists {
+                bases: all(&|i| i.is_whole()),
+                models: all(&|i| !i.is_adapter()),
+                adapters: all(&|i| i.is_adapter()),
+            }
+        })
+    }
+
+    /// Models that hold all that a picture needs: what can be model A.
+    pub fn bases(&self) -> Names {
+        self.lists().bases.clone()
+    }
+
+    /// All models, those of a U-Net alone too: what can be mixed in.
+    pub fn models(&self) -> Names {
+        self.lists().models.clone()
+    }
+
+    /// All adapters.
+    pub fn adapters(&self) -> Names {
+        self.lists().adapters.clone()
+    }
+
+    /// Many rows, for tests of how quickly they are drawn.
+    #[cfg(test)]
+    pub fn fill(&mut self, references: impl Iterator<Item = String>) {
+        for reference in references {
+            self.push(reference, false, true);
+        }
+        self.changed();
     }
 }

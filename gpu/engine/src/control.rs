@@ -77,6 +77,8 @@ pub struct Control {
     pub cancel: Cancel,
     /// Send a preview every so many steps (0: never).
     pub preview_every: usize,
+    /// Decode the result with the preview decoder too, where the model ships one: the first picture of the batch, for a quick look.
+    pub is_quick: bool,
 }
 
 impl Control {

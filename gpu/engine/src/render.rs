@@ -229,7 +229,12 @@ impl Session {
         }
 
         let clock = Instant::now();
-        let pictures = decode_batch(gpu, networks, &latents, size, channels, control).await?;
+        let quick =
+            if control.is_quick { networks.preview(registers.get(plan.result.0), size).await? } else { None };
+        let pictures = match quick {
+            Some(picture) => vec![picture],
+            None => decode_batch(gpu, networks, &latents, size, channels, control).await?,
+        };
         seconds.decode = clock.elapsed().as_secs_f64();
         let base = mixer.base();
         Ok(Rendered {

@@ -198,6 +198,10 @@ pub trait Method: Sync {
     fn weighted(&self) -> bool {
         true
     }
+    /// True when one model's weight is its share of the result: 0 gives B, 1 the model. Interfaces then show both as percentages.
+    fn is_between(&self) -> bool {
+        false
+    }
     /// True when the method compares models with `minus` (only `add_difference` and its kin).
     fn uses_minus(&self) -> bool {
         false

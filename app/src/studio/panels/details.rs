@@ -16,7 +16,7 @@ pub fn show(studio: &mut Studio, ui: &Ui) {
     };
     let (name, card) = (item.name.clone(), item.card.clone());
     let mut open = true;
-    let (mut add, mut words) = (false, None);
+    let (mut add, mut words, mut model, mut is_tried) = (false, None, None, false);
     egui::Window::new(format!("Card: {name}"))
         .id(egui::Id::unique("card"))
         .open(&mut open)
@@ -36,15 +36,28 @@ pub fn show(studio: &mut Studio, ui: &Ui) {
                 Some(Ok(Card::Model(m))) => {
                     ui.label(format!("{}, {} layout, {} weights as {}", m.family, m.format, m.parameters, m.dtype));
                     ui.label(format!("Made for pictures of {} x {}", m.native[0], m.native[1]));
+                    if let Some(part) = &m.lacks {
+                        let text = format!("It holds no {part}, so it cannot make a picture alone. Mixed into a whole model (as B) it works.");
+                        ui.label(RichText::new(text).color(p.warn));
+                    }
+                    ui.horizontal(|ui| {
+                        if m.lacks.is_none() && m.trouble.is_none() && ui.button("Use this model").clicked() {
+                            model = Some(true);
+                        }
+                        if m.trouble.is_none() && ui.button("Mix in").clicked() {
+                            model = Some(false);
+                        }
+                    });
                     if let Some(trouble) = &m.trouble {
                         ui.label(RichText::new(trouble).color(p.bad));
                     }
                 }
                 Some(Ok(Card::Adapter(a))) => {
                     adapter(ui, a, &mut words);
-                    if ui.button("Add to the mix").clicked() {
-                        add = true;
-                    }
+                    ui.horizontal(|ui| {
+                        add = ui.button("Add to the mix").clicked();
+                        is_tried = ui.button("Try it on").on_hover_text("The same picture without it and with it").clicked();
+                    });
                 }
             }
             ui.label(RichText::new(&reference).small().color(p.soft));
@@ -55,7 +68,18 @@ pub fn show(studio: &mut Studio, ui: &Ui) {
     if add {
         studio.use_adapter(&reference);
     }
-    if !open || add {
+    if is_tried {
+        studio.try_on(&reference);
+    }
+    match model {
+        Some(true) => studio.use_base(&reference),
+        Some(false) => {
+            studio.document.mix_in(&reference);
+            studio.prefs.mix_open = true;
+        }
+        None => {}
+    }
+    if !open || add || model.is_some() || is_tried {
         studio.details = None;
     }
 }

@@ -4,8 +4,10 @@ use admix_engine::sample::registry;
 use egui::{ComboBox, RichText, ScrollArea, TextEdit, Ui};
 
 use crate::studio::Studio;
+use crate::studio::knob::Knob;
+use crate::studio::study::{Setting, sampling_knobs_by_title};
 use crate::studio::theme::palette;
-use crate::studio::widgets::{heading, help_label, knob_row, number_row};
+use crate::studio::widgets::{heading, help_label, knob_row, number_row, strip_asked};
 
 /// Picture sizes that work well: multiples of the network's coarsest cell.
 const SIDE_STEP: f64 = 64.0;
@@ -15,45 +17,62 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
     heading(ui, "Guide");
     ScrollArea::vertical().id_salt("guide").auto_shrink([false, true]).show(ui, |ui| {
         negative(studio, ui);
+        let mut strip = None;
         let s = &mut studio.document.recipe.sample;
 
         let mut steps = f64::from(s.steps.unwrap_or(20));
-        number_row(ui, "Steps", "More steps, finer pictures, more time. 15 to 30 is plenty for most samplers.", &mut steps, 1.0..=60.0, true);
+        let turned = number_row(ui, "Steps", "More steps, finer pictures, more time. 15 to 30 is plenty for most samplers.", &mut steps, 1.0..=60.0, true);
+        strip = turned.wants_strip.then_some(Setting::Steps).or(strip);
         s.steps = Some(steps.round().clamp(1.0, 1000.0) as u32);
 
         let mut cfg = s.cfg.unwrap_or(7.0);
         let help = "How closely the picture follows the prompt. 3 to 9 is usual; 1 ignores the negative prompt and takes half the time; too high burns colours. (Ho & Salimans 2022)";
-        number_row(ui, "CFG", help, &mut cfg, 1.0..=15.0, false);
+        let turned = number_row(ui, "CFG", help, &mut cfg, 1.0..=15.0, false);
+        strip = turned.wants_strip.then_some(Setting::Cfg).or(strip);
         s.cfg = Some(cfg);
 
         let mut rescale = s.cfg_rescale.unwrap_or(0.0);
         let help = "Pulls burnt colours of high CFG back; 0 is off, 0.7 is what its paper uses. (Lin et al. 2023)";
-        if number_row(ui, "Rescale", help, &mut rescale, 0.0..=1.0, false) || s.cfg_rescale.is_some() {
+        let turned = number_row(ui, "Rescale", help, &mut rescale, 0.0..=1.0, false);
+        strip = turned.wants_strip.then_some(Setting::Rescale).or(strip);
+        if turned.is_changed || s.cfg_rescale.is_some() {
             s.cfg_rescale = (rescale > 0.0).then_some(rescale);
         }
 
         let mut sampler = s.sampler.clone().unwrap_or_else(|| "dpmpp_2m".into());
-        choice(ui, "Sampler", "How each step is computed.", registry::samplers(), &mut sampler);
+        if choice(ui, "Sampler", "How each step is computed.", registry::samplers(), &mut sampler) {
+            strip = Some(Setting::Sampler);
+        }
         let mut schedule = s.schedule.clone().unwrap_or_else(|| "auto".into());
-        choice(ui, "Schedule", "Where between noise and picture the steps lie.", registry::schedules(), &mut schedule);
-        if s.sampler.as_deref() != Some(&sampler) || s.schedule.as_deref() != Some(&schedule) {
-            // A knob of another sampler would be an error.
-            s.set.clear();
+        let help = "Where between noise and picture the steps lie.";
+        if choice(ui, "Schedule", help, registry::schedules(), &mut schedule) {
+            strip = Some(Setting::Schedule);
         }
-        let knobs = [registry::sampler(&sampler).map(|x| x.info()), registry::schedule(&schedule).map(|x| x.info())];
-        for k in knobs.iter().flatten().flat_map(|info| info.knobs) {
-            if k.text {
-                text_row(ui, k, &mut s.set);
-            } else {
-                knob_row(ui, (k.name, k.label, k.help), (k.min, k.max, k.default), k.choices, (false, false), &mut s.set);
-            }
-        }
+        let is_other = s.sampler.as_deref() != Some(&sampler) || s.schedule.as_deref() != Some(&schedule);
         (s.sampler, s.schedule) = (Some(sampler), Some(schedule));
+        if is_other {
+            // A knob of another sampler would be an error.
+            studio.document.keep_fitting_knobs();
+        }
+        let (own, shared) = sampling_knobs_by_title(&studio.document);
+        let set = &mut studio.document.recipe.sample.set;
+        let mut rows = |ui: &mut Ui, knobs: &[Knob]| {
+            for knob in knobs {
+                if knob_row(ui, knob, set).wants_strip {
+                    strip = Some(Setting::Sampling(knob.name.into()));
+                }
+            }
+        };
+        rows(ui, &own);
+        for (title, citation, knobs) in &shared {
+            ui.collapsing(*title, |ui| rows(ui, knobs)).header_response.on_hover_text(*citation);
+        }
+        let s = &mut studio.document.recipe.sample;
 
         for (label, side) in [("Width", &mut s.width), ("Height", &mut s.height)] {
             let mut value = f64::from(side.unwrap_or(128));
             let help = "Pixels, in steps of 64. A model is at its best at the size it was trained at.";
-            if number_row(ui, label, help, &mut value, SIDE_STEP..=1024.0, true) {
+            if number_row(ui, label, help, &mut value, SIDE_STEP..=1024.0, true).is_changed {
                 *side = Some(((value / SIDE_STEP).round().max(1.0) * SIDE_STEP) as u32);
             }
         }
@@ -62,7 +81,8 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
         s.batch = Some(batch.round().clamp(1.0, 64.0) as u32);
         let mut skip = f64::from(s.clip_skip.unwrap_or(1));
         let help = "Which layer of the text encoder is read, from the end. 1 for most models, 2 for many anime models.";
-        number_row(ui, "Clip skip", help, &mut skip, 1.0..=4.0, true);
+        let turned = number_row(ui, "Clip skip", help, &mut skip, 1.0..=4.0, true);
+        strip = turned.wants_strip.then_some(Setting::ClipSkip).or(strip);
         s.clip_skip = (skip > 1.0).then_some(skip.round() as u32);
         ui.add_space(4.0);
         memory(studio, ui);
@@ -77,22 +97,8 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
                 studio.document.recipe.sample.height = Some(height);
             }
         }
-    });
-}
-
-/// A knob that takes text: empty is its default and leaves the recipe.
-fn text_row(ui: &mut Ui, knob: &admix_engine::sample::Knob, set: &mut admix_engine::mix::recipe::Knobs) {
-    let mut text =
-        set.get(knob.name).map_or_else(String::new, |v| v.as_str().map_or_else(|| v.to_string(), str::to_string));
-    ui.horizontal(|ui| {
-        help_label(ui, knob.label, knob.help);
-        let edit = TextEdit::singleline(&mut text).desired_width(f32::INFINITY);
-        if ui.add(edit).on_hover_text(knob.help).changed() {
-            if text.trim().is_empty() {
-                set.shift_remove(knob.name);
-            } else {
-                set.insert(knob.name.into(), text.clone().into());
-            }
+        if let Some(setting) = strip {
+            studio.start_strip(setting);
         }
     });
 }
@@ -111,19 +117,21 @@ fn negative(studio: &mut Studio, ui: &mut Ui) {
             }));
         }
     });
-    let edit = TextEdit::multiline(&mut text).desired_rows(1).desired_width(f32::INFINITY).hint_text("nothing");
+    let id = egui::Id::unique("negative prompt text");
+    super::prompt::weigh(ui, id, &mut text);
+    let edit = TextEdit::multiline(&mut text).id(id).desired_rows(1).desired_width(f32::INFINITY).hint_text("nothing");
     ui.add(edit).accessible_name("Negative prompt");
     studio.document.recipe.sample.negative = Some(text);
 }
 
-/// A choice from a registry, the citation as help.
+/// A choice from a registry, the citation as help; true when a strip along it is asked for.
 fn choice(
     ui: &mut Ui,
     label: &str,
     help: &str,
     infos: impl Iterator<Item = admix_engine::sample::Info>,
     value: &mut String,
-) {
+) -> bool {
     let infos: Vec<_> = infos.collect();
     ui.horizontal(|ui| {
         help_label(ui, label, help);
@@ -143,8 +151,11 @@ fn choice(
                     }
                 }
             });
+        let is_asked = strip_asked(ui, &response.response);
         response.response.accessible_name(label).on_hover_text(format!("{help}\n{citation}"));
-    });
+        is_asked
+    })
+    .inner
 }
 
 /// What the render will take, before it runs.

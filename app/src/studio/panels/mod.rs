@@ -1,10 +1,16 @@
 //! The panels, a file each. Every one draws itself from the studio's state.
 
+pub mod adapters;
 pub mod details;
+pub mod grid;
 pub mod guide;
 pub mod history;
+pub mod keys;
 pub mod mix;
 pub mod palette;
 pub mod prompt;
 pub mod shelf;
+pub mod stage;
+pub mod stages;
+pub mod strip;
 pub mod top;

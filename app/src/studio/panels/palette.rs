@@ -3,36 +3,8 @@
 use egui::{Key, Modifiers, RichText, TextEdit, Ui};
 
 use crate::studio::Studio;
+use crate::studio::shortcuts::{COMMANDS, Command};
 use crate::studio::theme::palette;
-
-/// An action: name, shortcut, what it does.
-type Command = (&'static str, &'static str, fn(&mut Studio));
-
-/// All actions.
-pub const COMMANDS: &[Command] = &[
-    ("Make image", "Ctrl+Enter", |s| s.make()),
-    ("Cancel", "Esc", |s| s.desk.cancel(true)),
-    ("Another seed", "", |s| s.roll_seed()),
-    ("Four neighbours", "", |s| s.make_neighbours()),
-    ("Live on or off", "Ctrl+L", |s| s.set_live(!s.prefs.live)),
-    ("Undo", "Ctrl+Z", |s| s.undo()),
-    ("Redo", "Ctrl+Y", |s| s.redo()),
-    ("Compare with the picture before", "Ctrl+D", |s| s.compare_with_last()),
-    ("Save picture as PNG", "Ctrl+S", |s| s.save_shown()),
-    ("Copy recipe", "", |s| s.copy_recipe()),
-    ("Save recipe", "", |s| s.save_recipe()),
-    ("Export the mix", "", |s| s.export()),
-    ("Add files", "Ctrl+O", |s| crate::io::pick::open(&s.inbox)),
-    ("Shelf", "", |s| s.prefs.shelf_open = !s.prefs.shelf_open),
-    ("Mix", "", |s| s.prefs.mix_open = !s.prefs.mix_open),
-    ("Guide", "", |s| s.prefs.guide_open = !s.prefs.guide_open),
-    ("History", "", |s| s.prefs.history_open = !s.prefs.history_open),
-    ("Remove all adapters", "", |s| {
-        s.document.recipe.adapters.clear();
-        s.document.on.clear();
-    }),
-    ("Start afresh", "", |s| s.document = Default::default()),
-];
 
 /// The palette's state.
 #[derive(Default)]
@@ -44,6 +16,11 @@ pub struct CommandPalette {
 }
 
 impl CommandPalette {
+    /// True while it is on show.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// Opens or closes it.
     pub fn toggle(&mut self) {
         self.open = !self.open;
@@ -60,7 +37,7 @@ pub fn show(studio: &mut Studio, ui: &Ui) {
     }
     let words: Vec<String> = studio.palette.text.split_whitespace().map(str::to_lowercase).collect();
     let hits: Vec<&Command> =
-        COMMANDS.iter().filter(|c| words.iter().all(|w| c.0.to_lowercase().contains(w.as_str()))).collect();
+        COMMANDS.iter().filter(|c| words.iter().all(|w| c.name.to_lowercase().contains(w.as_str()))).collect();
     let mut chosen = None;
     let modal = egui::Modal::new(egui::Id::unique("commands")).show(ui.ctx(), |ui| {
         let p = palette(ui);
@@ -88,11 +65,11 @@ pub fn show(studio: &mut Studio, ui: &Ui) {
             studio.palette.at = studio.palette.at.saturating_sub(1);
         }
         for (i, command) in hits.iter().enumerate() {
-            let button = egui::Button::selectable(i == studio.palette.at, command.0)
-                .shortcut_text(RichText::new(command.1).small().color(p.soft))
+            let button = egui::Button::selectable(i == studio.palette.at, command.name)
+                .shortcut_text(RichText::new(command.keys).small().color(p.soft))
                 .min_size(egui::vec2(ui.available_width(), 24.0));
             if ui.add(button).clicked() || (enter && i == studio.palette.at) {
-                chosen = Some(command.2);
+                chosen = Some(command.act);
             }
         }
     });

@@ -1,8 +1,12 @@
 //! The prompt under the canvas, with the button that makes pictures.
 
+use egui::text::{CCursor, CCursorRange};
+use egui::text_edit::TextEditState;
 use egui::{RichText, TextEdit, Ui};
 
+use crate::session::Purpose;
 use crate::studio::Studio;
+use crate::studio::emphasis::turn;
 use crate::studio::theme::palette;
 use crate::studio::widgets::{Icon, big_button, chip, icon_button};
 
@@ -14,7 +18,10 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
     let p = palette(ui);
     ui.add_space(2.0);
     let mut prompt = studio.document.recipe.sample.prompt.clone().unwrap_or_default();
+    let id = egui::Id::unique("prompt text");
+    weigh(ui, id, &mut prompt);
     let edit = TextEdit::multiline(&mut prompt)
+        .id(id)
         .hint_text("What should the picture show?")
         .desired_rows(2)
         .desired_width(f32::INFINITY)
@@ -29,11 +36,7 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
             studio.make();
         }
         if busy {
-            let waiting = studio.desk.waiting();
-            let text = if waiting > 0 { format!("Cancel (and {waiting} waiting)") } else { "Cancel".into() };
-            if ui.button(text).on_hover_text("Stop what is running and forget what waits (Esc)").clicked() {
-                studio.desk.cancel(true);
-            }
+            queue(studio, ui);
         }
         let mut live = studio.prefs.live;
         ui.toggle_value(&mut live, "Live").on_hover_text(
@@ -68,6 +71,61 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
     ui.add_space(2.0);
 }
 
+/// Ctrl+Up and Ctrl+Down change the weight of the words under the cursor of the text field `id`.
+pub fn weigh(ui: &Ui, id: egui::Id, text: &mut String) {
+    if !ui.memory(|m| m.has_focus(id)) {
+        return;
+    }
+    let (up, down) = ui.input_mut(|i| {
+        let mut key = |key| i.consume_key(egui::Modifiers::COMMAND, key);
+        (key(egui::Key::ArrowUp), key(egui::Key::ArrowDown))
+    });
+    if up == down {
+        return;
+    }
+    let Some(mut state) = TextEditState::load(ui.ctx(), id) else { return };
+    let Some(range) = state.cursor.char_range() else { return };
+    let range = range.as_sorted_char_range();
+    if let Some((turned, selected)) = turn(text, range.start.0..range.end.0, up) {
+        *text = turned;
+        let ends = [selected.start, selected.end].map(CCursor::new);
+        state.cursor.set_char_range(Some(CCursorRange::two(ends[0], ends[1])));
+        state.store(ui.ctx(), id);
+    }
+}
+
+/// What runs and what waits: cancel one, the rest, or all.
+fn queue(studio: &mut Studio, ui: &mut Ui) {
+    if ui.button("Cancel").on_hover_text("Stop what is running (Esc)").clicked() {
+        studio.desk.cancel(false);
+    }
+    let waiting: Vec<_> = studio.desk.queue().into_iter().filter(|w| w.purpose != Some(Purpose::Study)).collect();
+    if waiting.is_empty() {
+        return;
+    }
+    let each = studio.history.entries.last().and_then(|e| e.seconds).unwrap_or(0.0);
+    let left = studio.live().and_then(|l| l.seconds_left()).unwrap_or(0.0) + each * waiting.len() as f64;
+    let time = if left > 1.0 { format!(", {left:.0} s") } else { String::new() };
+    ui.menu_button(format!("{} waiting{time}", waiting.len()), |ui| {
+        ui.set_min_width(260.0);
+        for one in &waiting {
+            ui.horizontal(|ui| {
+                if icon_button(ui, Icon::Cross, &format!("Cancel {}", one.title)).clicked() {
+                    studio.desk.cancel_one(one.id);
+                }
+                ui.add(egui::Label::new(&one.title).truncate());
+            });
+        }
+        ui.separator();
+        if ui.button("Cancel what waits").clicked() {
+            studio.desk.cancel_rest();
+        }
+        if ui.button("Cancel everything").clicked() {
+            studio.desk.cancel(true);
+        }
+    });
+}
+
 /// Seed, dice, lock, neighbours.
 fn seed(studio: &mut Studio, ui: &mut Ui) {
     let mut seed = studio.document.recipe.sample.seed.unwrap_or(0);
@@ -88,7 +146,7 @@ fn seed(studio: &mut Studio, ui: &mut Ui) {
     if icon_button(ui, icon, name).clicked() {
         studio.document.seed_locked = !locked;
     }
-    if icon_button(ui, Icon::Four, "Four neighbours: the next four seeds, all at once").clicked() {
+    if icon_button(ui, Icon::Four, "Four neighbours: this seed and the next four, side by side").clicked() {
         studio.make_neighbours();
     }
 }

@@ -37,14 +37,20 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
             let dark = ui.visuals().dark_mode;
             if icon_button(ui, Icon::Theme, if dark { "Light colours" } else { "Dark colours" }).clicked() {
-                ui.ctx().set_theme(if dark { egui::Theme::Light } else { egui::Theme::Dark });
+                studio.switch_theme();
             }
             if !narrow {
                 if ui.button("Commands").on_hover_text("Every action by name (Ctrl+K)").clicked() {
                     studio.palette.toggle();
                 }
-                let device = studio.device_line();
-                ui.add(egui::Label::new(RichText::new(device).small().color(p.soft)).truncate());
+                let mut line = studio.device_line();
+                if studio.show_frames {
+                    let [(busy, _), (idle, _)] = studio.frames.p95();
+                    line = format!("frames: 95% under {busy:.1} ms rendering, {idle:.1} ms idle");
+                } else if let Some((_, text)) = studio.memory_estimate() {
+                    line = format!("{text}, {line}");
+                }
+                ui.add(egui::Label::new(RichText::new(line).small().color(p.soft)).truncate());
             }
         });
     });

@@ -4,6 +4,7 @@ use egui::{
     Align2, Button, Color32, FontId, Response, RichText, Role, Sense, Slider, Stroke, StrokeKind, Ui, WidgetInfo, vec2,
 };
 
+use crate::studio::knob::Knob;
 use crate::studio::theme::palette;
 
 /// The one large button.
@@ -37,7 +38,26 @@ pub fn help_label(ui: &mut Ui, text: &str, help: &str) -> Response {
     if help.is_empty() { response } else { response.on_hover_text(help) }
 }
 
-/// Label, slider and number; true when it changed.
+/// What was done with a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turned {
+    /// Its value changed.
+    pub is_changed: bool,
+    /// A strip of pictures along it is asked for.
+    pub wants_strip: bool,
+}
+
+/// Shift-drag or the menu of a control asks for a strip of pictures along it.
+pub fn strip_asked(ui: &Ui, response: &Response) -> bool {
+    let mut is_asked = response.drag_started() && ui.input(|i| i.modifiers.shift);
+    response.context_menu(|ui| is_asked |= ui.button(STRIP).clicked());
+    is_asked
+}
+
+/// The menu's word for it.
+pub const STRIP: &str = "Strip of pictures along this";
+
+/// Label, slider and number.
 pub fn number_row(
     ui: &mut Ui,
     label: &str,
@@ -45,67 +65,75 @@ pub fn number_row(
     value: &mut f64,
     range: std::ops::RangeInclusive<f64>,
     whole: bool,
-) -> bool {
+) -> Turned {
     ui.horizontal(|ui| {
         let label = help_label(ui, label, help);
         // The rest of the row, less the number beside the rail.
         ui.spacing_mut().slider_width = (ui.available_width() - 66.0).max(60.0);
+        let before = *value;
+        // What was typed or came with a recipe may lie beyond the rail, and stays.
+        let range = range.start().min(before)..=range.end().max(before);
         let mut slider = Slider::new(value, range);
         slider = if whole { slider.integer() } else { slider.max_decimals(2) };
         let response = ui.add(slider).labelled_by(label.id);
-        let response = if help.is_empty() { response } else { response.on_hover_text(help) };
-        response.changed()
+        let response = if help.is_empty() {
+            response
+        } else {
+            response.on_hover_text(format!("{help}\nShift-drag: {}.", STRIP.to_lowercase()))
+        };
+        let wants_strip = strip_asked(ui, &response);
+        // A drag that asks for a strip turns nothing.
+        if response.is_pointer_button_down_on() && ui.input(|i| i.modifiers.shift) {
+            *value = before;
+        }
+        Turned { is_changed: *value != before, wants_strip }
     })
     .inner
 }
 
-/// A knob of a registry: what it is and its value in `knobs`; true when it changed.
-pub fn knob_row(
-    ui: &mut Ui,
-    (name, label, help): (&str, &str, &str),
-    (min, max, default): (f64, f64, f64),
-    choices: &[&str],
-    (whole, switch): (bool, bool),
-    knobs: &mut admix_engine::mix::recipe::Knobs,
-) -> bool {
-    let read = |value: &serde_json::Value| match value {
-        serde_json::Value::Bool(on) => Some(f64::from(u8::from(*on))),
-        serde_json::Value::String(text) => choices.iter().position(|c| c == text).map(|i| i as f64),
-        other => other.as_f64(),
-    };
-    let before = knobs.get(name).and_then(read).unwrap_or(default);
-    let mut value = before;
-    if !choices.is_empty() {
+/// A knob of a registry and its value in `knobs`.
+pub fn knob_row(ui: &mut Ui, knob: &Knob, knobs: &mut admix_engine::mix::recipe::Knobs) -> Turned {
+    if knob.is_text {
+        let before = knob.get_text(knobs);
+        let mut text = before.clone();
         ui.horizontal(|ui| {
-            help_label(ui, label, help);
-            let mut at = (value as usize).min(choices.len() - 1);
-            egui::ComboBox::from_id_salt(name).show_index(ui, &mut at, choices.len(), |i| choices[i]);
+            help_label(ui, knob.label, knob.help);
+            let edit = egui::TextEdit::singleline(&mut text).desired_width(f32::INFINITY);
+            ui.add(edit).accessible_name(knob.label).on_hover_text(knob.help);
+        });
+        if text != before {
+            knob.set_text(knobs, &text);
+        }
+        return Turned { is_changed: text != before, wants_strip: false };
+    }
+    let before = knob.get(knobs);
+    let mut value = before;
+    let mut turned = Turned::default();
+    if !knob.choices.is_empty() {
+        ui.horizontal(|ui| {
+            help_label(ui, knob.label, knob.help);
+            let mut at = (value.max(0.0) as usize).min(knob.choices.len() - 1);
+            let combo = egui::ComboBox::from_id_salt(knob.name);
+            let response = combo.show_index(ui, &mut at, knob.choices.len(), |i| knob.choices[i]);
+            turned.wants_strip = strip_asked(ui, &response);
+            response.accessible_name(knob.label).on_hover_text(knob.help);
             value = at as f64;
         });
-    } else if switch {
+    } else if knob.is_switch {
         let mut on = value != 0.0;
-        ui.checkbox(&mut on, label).on_hover_text(help);
+        ui.checkbox(&mut on, knob.label).on_hover_text(knob.help);
         value = f64::from(u8::from(on));
     } else {
-        // Ranges without a sensible end are turned by typing; the rail covers what people use.
-        let (low, high) = (min.max(-10.0), max.min(if max > 1e4 { 100.0 } else { max }));
-        number_row(ui, label, help, &mut value, low..=high, whole);
+        let (low, high) = knob.rail();
+        let range = format!("{}\n{} to {}; {} by itself.", knob.help, knob.min, knob.max, knob.default);
+        let help = if knob.max > 1e4 || knob.min < -1e4 { knob.help } else { &range };
+        turned = number_row(ui, knob.label, help, &mut value, low..=high, knob.is_whole);
     }
-    if value == before {
-        return false;
+    turned.is_changed = value != before;
+    if turned.is_changed {
+        knob.set(knobs, value);
     }
-    if value == default {
-        knobs.shift_remove(name);
-    } else {
-        let json = match choices.get(value as usize) {
-            Some(word) => (*word).into(),
-            None if switch => (value != 0.0).into(),
-            None if whole => (value as i64).into(),
-            None => value.into(),
-        };
-        knobs.insert(name.into(), json);
-    }
-    true
+    turned
 }
 
 /// A tab on the window's edge, its name written upwards.

@@ -5,5 +5,5 @@ mod controls;
 mod icons;
 
 pub use blocks::block_curve;
-pub use controls::{big_button, caption, chip, edge_tab, heading, help_label, knob_row, number_row};
+pub use controls::{big_button, caption, chip, edge_tab, heading, help_label, knob_row, number_row, strip_asked};
 pub use icons::{Icon, icon_button};

@@ -46,6 +46,10 @@ impl Method for NuSlerp {
         true
     }
 
+    fn is_between(&self) -> bool {
+        true
+    }
+
     fn record(
         &self,
         rec: &mut Recorder,

@@ -30,6 +30,10 @@ impl Method for Slerp {
         1..=1
     }
 
+    fn is_between(&self) -> bool {
+        true
+    }
+
     fn record(
         &self,
         rec: &mut Recorder,

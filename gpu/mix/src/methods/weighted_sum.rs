@@ -55,6 +55,10 @@ impl Method for WeightedSum {
         "Wortsman et al. 2022, Model soups, arXiv 2203.05482; mergekit `linear` with weights that add up to 1, the base's being the rest"
     }
 
+    fn is_between(&self) -> bool {
+        true
+    }
+
     fn record(
         &self,
         rec: &mut Recorder,

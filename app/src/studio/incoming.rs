@@ -1,0 +1,125 @@
+//! Files that come in: onto the shelf, into the history, or as settings.
+
+use admix_engine::mix::Recipe;
+
+use super::Studio;
+use super::notices::Fix;
+use crate::io::catalogue;
+use crate::io::dropped::Incoming;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::io::pick;
+
+impl Studio {
+    /// Takes files in.
+    pub fn take_files(&mut self, files: impl Iterator<Item = Incoming>) {
+        for file in files {
+            self.inbox.put(file);
+        }
+    }
+
+    pub(super) fn take_incoming(&mut self) {
+        for incoming in self.inbox.take() {
+            match incoming {
+                Incoming::Weights { reference, bundle } => {
+                    let base = self.document.recipe.base.reference.clone();
+                    self.shelf.add(&mut self.desk, &reference, bundle, &base);
+                    self.prefs.shelf_open = true;
+                    self.details = Some(reference);
+                }
+                Incoming::Picture { name, bytes } => self.take_picture(&name, &bytes),
+                Incoming::Recipe { name, text } => match Recipe::from_json(&text) {
+                    Ok(recipe) => {
+                        self.document.adopt(recipe);
+                        self.report_missing(&name, Vec::new());
+                    }
+                    Err(error) => self.notices.error(format!("{name}: {error}")),
+                },
+                Incoming::Found(reference) => self.shelf.discover(&reference),
+                Incoming::Watch(folder) => self.add_watched(folder),
+                Incoming::Saved(name) => self.notices.info(format!("Saved {name}")),
+                Incoming::Failed(error) => self.notices.error(error),
+            }
+        }
+    }
+
+    /// Asks for a folder to watch.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn watch_folder(&mut self) {
+        pick::watch_folder(&self.inbox);
+    }
+
+    /// Watches one more folder, from now on and after every start.
+    fn add_watched(&mut self, folder: std::path::PathBuf) {
+        self.prefs.shelf_open = true;
+        if !self.prefs.watched.contains(&folder) {
+            self.notices.info(format!("Watching {}: what appears there appears on the shelf.", folder.display()));
+            self.prefs.watched.push(folder);
+            self.watch_again();
+        }
+    }
+
+    /// No longer watches a folder; what was found stays on the shelf.
+    pub fn stop_watching(&mut self, folder: &std::path::Path) {
+        self.prefs.watched.retain(|f| f != folder);
+        self.watch_again();
+    }
+
+    fn watch_again(&mut self) {
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            self.watch = super::watch::Watch::start(&self.prefs.watched, self.inbox.clone());
+        }
+    }
+
+    /// A dropped picture: a new history entry, and its settings.
+    pub(super) fn take_picture(&mut self, name: &str, bytes: &[u8]) {
+        let picture = match admix_engine::Picture::decode(bytes, name) {
+            Ok(picture) => picture,
+            Err(error) => return self.notices.error(error.to_string()),
+        };
+        match crate::io::restore(bytes, &self.document.recipe) {
+            Ok(restored) => {
+                let texts = admix_engine::picture::png_texts(bytes).unwrap_or_default();
+                let infotext = texts.into_iter().find(|(k, _)| k == "parameters").map(|(_, t)| t).unwrap_or_default();
+                let id = self.history.add_found(picture, restored.recipe.clone(), infotext);
+                self.document.adopt(restored.recipe);
+                self.live_render.settle(&self.document);
+                self.canvas.show_entry(id);
+                self.prefs.history_open = true;
+                self.report_missing(name, restored.unresolved);
+            }
+            Err(error) => self.notices.error(format!("{name}: {error}")),
+        }
+    }
+
+    /// Says what of restored settings has nothing to stand on here.
+    pub(super) fn report_missing(&mut self, name: &str, mut missing: Vec<String>) {
+        let recipe = &self.document.recipe;
+        let refs = std::iter::once(&recipe.base.reference)
+            .chain(recipe.merge.iter().flat_map(|s| s.models.iter().map(|m| &m.source.reference)))
+            .chain(recipe.adapters.iter().map(|a| &a.source.reference));
+        for reference in refs {
+            if self.shelf.find(reference).is_none() && !file_exists(reference) {
+                missing.push(format!(
+                    "{}: not on the shelf; drop its file to add it ({reference})",
+                    catalogue::short(reference)
+                ));
+            }
+        }
+        if missing.is_empty() {
+            self.notices.info(format!("{name}: all settings restored"));
+        } else {
+            self.notices.warn_with(format!("{name}: restored, except for"), missing, Some(Fix::AddFiles));
+        }
+    }
+}
+
+fn file_exists(reference: &str) -> bool {
+    #[cfg(not(target_arch = "wasm32"))]
+    return std::path::Path::new(reference).exists();
+    #[cfg(target_arch = "wasm32")]
+    {
+        let _ = reference;
+        false
+    }
+}

@@ -1,0 +1,99 @@
+//! What goes into the mix and out of it again: models, adapters, the export, and what it takes.
+
+use super::Studio;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::io::pick;
+use crate::session::Card;
+#[cfg(target_arch = "wasm32")]
+use crate::session::{Export, Work};
+
+impl Studio {
+    /// Takes another model as the base.
+    pub fn use_base(&mut self, reference: &str) {
+        if self.shelf.find(reference).is_some_and(|i| !i.is_whole() && i.card.is_some()) {
+            // A U-Net alone cannot make a picture: it goes on top of what can.
+            return self.document.mix_in(reference);
+        }
+        let before = self.native_size();
+        self.document.set_base(reference);
+        // The size follows the model, unless somebody chose one.
+        let sample = &self.document.recipe.sample;
+        let chosen = before.is_some_and(|[w, h]| (sample.width, sample.height) != (Some(w), Some(h)));
+        if let (false, Some([width, height])) = (chosen, self.native_size()) {
+            self.document.recipe.sample.width = Some(width);
+            self.document.recipe.sample.height = Some(height);
+        }
+    }
+
+    /// Pixels the model in use was made for, once its card is there.
+    pub fn native_size(&self) -> Option<[u32; 2]> {
+        match &self.shelf.find(&self.document.recipe.base.reference)?.card {
+            Some(Ok(Card::Model(m))) => Some(m.native),
+            _ => None,
+        }
+    }
+
+    /// Puts an adapter into the mix, with its first trigger if the prompt has none of them.
+    pub fn use_adapter(&mut self, reference: &str) {
+        self.document.add_adapter(reference);
+        self.prefs.mix_open = true;
+        let triggers = self.shelf.find(reference).map(|i| i.triggers().to_vec()).unwrap_or_default();
+        self.document.add_first_trigger(&triggers);
+    }
+
+    /// Takes an adapter out, and its triggers with it.
+    pub fn drop_adapter(&mut self, at: usize) {
+        let reference = self.document.recipe.adapters.get(at).map(|a| a.source.reference.clone());
+        self.document.remove_adapter(at);
+        let triggers = reference.and_then(|r| self.shelf.find(&r).map(|i| i.triggers().to_vec())).unwrap_or_default();
+        if let Some(prompt) = &mut self.document.recipe.sample.prompt {
+            for trigger in triggers {
+                *prompt = prompt.replace(&format!(", {trigger}"), "");
+            }
+        }
+    }
+
+    /// True when the mix is the one last exported.
+    pub fn is_exported(&self) -> bool {
+        let now = self.document.effective();
+        self.exported
+            .as_ref()
+            .is_some_and(|e| (&e.base, &e.merge, &e.adapters) == (&now.base, &now.merge, &now.adapters))
+    }
+
+    /// Writes the mix as a checkpoint.
+    pub fn export(&mut self) {
+        let recipe = self.document.effective();
+        let name =
+            format!("{}.safetensors", self.document.summary().replace([' ', '+', ',', '/'], "-").replace("--", "-"));
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            let (places, inbox) = (self.export_places.clone(), self.inbox.clone());
+            pick::save_place(&name, move |path| {
+                places.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((recipe, path));
+                inbox.wake();
+            });
+        }
+        #[cfg(target_arch = "wasm32")]
+        self.desk.submit(Work::Export(Box::new(Export { recipe, path: None, name })));
+    }
+
+    /// Bytes a render of these settings takes, and a line about it.
+    pub fn memory_estimate(&self) -> Option<(f64, String)> {
+        let item = self.shelf.find(&self.document.recipe.base.reference)?;
+        let Some(Ok(Card::Model(m))) = &item.card else { return None };
+        let s = &self.document.recipe.sample;
+        let pixels = f64::from(s.width.unwrap_or(m.native[0])) * f64::from(s.height.unwrap_or(m.native[1]));
+        let models = 1.0 + self.document.recipe.merge.iter().map(|s| s.models.len() as f64).sum::<f64>();
+        let weights = m.parameters as f64 * 2.0;
+        // Activations grow with pixels and with the network's width, which grows with the root of its size.
+        let activations = pixels * (m.parameters as f64).sqrt() / 18.0 * f64::from(s.batch.unwrap_or(1));
+        let needed = weights * if models > 1.0 { 1.2 } else { 1.0 } + activations;
+        Some((needed, format!("about {} of device memory", bytes(needed))))
+    }
+}
+
+/// Bytes in words.
+fn bytes(n: f64) -> String {
+    if n >= 1e9 { format!("{:.1} GB", n / 1e9) } else { format!("{:.0} MB", n / 1e6) }
+}

@@ -1,0 +1,90 @@
+//! What is kept between starts, apart from the pictures.
+
+use egui_tiles::Tree;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::document::Document;
+use super::shelf::SavedShelf;
+use super::studies::GridSetup;
+use super::tiles::Pane;
+
+/// What is remembered of the screen.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Prefs {
+    /// Shelf shown.
+    pub shelf_open: bool,
+    /// History shown.
+    pub history_open: bool,
+    /// Mix shown.
+    pub mix_open: bool,
+    /// Guide shown.
+    pub guide_open: bool,
+    /// Grid shown.
+    pub grid_open: bool,
+    /// Folders whose new files appear on the shelf.
+    pub watched: Vec<std::path::PathBuf>,
+    /// Every change redraws.
+    pub live: bool,
+    /// The panel shown on a narrow screen.
+    pub narrow_tab: usize,
+    /// A picture was made before: the panels have been opened once.
+    pub begun: bool,
+}
+
+impl Default for Prefs {
+    fn default() -> Prefs {
+        // A first start shows the canvas and the button; panels are labelled edges.
+        Prefs {
+            shelf_open: false,
+            history_open: false,
+            mix_open: false,
+            guide_open: false,
+            grid_open: false,
+            watched: Vec::new(),
+            live: false,
+            narrow_tab: 0,
+            begun: false,
+        }
+    }
+}
+
+/// What is kept between starts, apart from the pictures.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Saved {
+    #[serde(deserialize_with = "lenient")]
+    pub document: Option<Document>,
+    pub prefs: Prefs,
+    pub shelf: SavedShelf,
+    #[serde(deserialize_with = "lenient")]
+    pub grid: GridSetup,
+    #[serde(deserialize_with = "lenient")]
+    pub tiles: Option<Tree<Pane>>,
+}
+
+/// A part that this version cannot read (a method it no longer has, say) takes its default; the other parts stay.
+fn lenient<'de, D: Deserializer<'de>, T: Default + serde::de::DeserializeOwned>(from: D) -> Result<T, D::Error> {
+    let value = serde_json::Value::deserialize(from)?;
+    Ok(serde_json::from_value(value).unwrap_or_else(|error| {
+        log::warn!("a part of the kept settings cannot be read: {error}");
+        T::default()
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_costs_only_itself() {
+        let saved = Saved { prefs: Prefs { live: true, ..Prefs::default() }, ..Saved::default() };
+        let mut json = serde_json::to_value(&saved).expect("serialises");
+        json["document"] =
+            serde_json::json!({"recipe": {"admix": 1, "base": {"ref": "x"}, "merge": [{"method": "gone"}]}});
+        json["tiles"] = serde_json::json!(7);
+        let back: Saved = serde_json::from_value(json).expect("reads");
+        assert!(back.prefs.live && back.document.is_none() && back.tiles.is_none());
+        assert!(serde_json::from_str::<Saved>("{}").is_ok(), "an older program kept less");
+    }
+}
