@@ -34,7 +34,18 @@ impl From<&method::Knob> for Knob {
     fn from(k: &method::Knob) -> Knob {
         let (is_whole, is_switch) = (k.kind == KnobKind::Whole, k.kind == KnobKind::Switch);
         let (name, label, help) = (k.name, k.label, k.help);
-        Knob { name, label, help, min: k.min, max: k.max, default: k.default, is_whole, is_switch, choices: &[], is_text: false }
+        Knob {
+            name,
+            label,
+            help,
+            min: k.min,
+            max: k.max,
+            default: k.default,
+            is_whole,
+            is_switch,
+            choices: &[],
+            is_text: false,
+        }
     }
 }
 

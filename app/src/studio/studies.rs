@@ -122,6 +122,7 @@ impl Studio {
     pub fn filled_axis(&self, setting: Option<Setting>) -> AxisText {
         let Some(setting) = setting else { return AxisText::default() };
         let text = match setting.span(&self.document, &self.stock()) {
+            Span::Text if setting != Setting::Words => String::new(),
             Span::Text => {
                 let prompt = self.document.recipe.sample.prompt.clone().unwrap_or_default();
                 prompt.split([',', ' ']).next_back().unwrap_or_default().to_string()

@@ -229,8 +229,7 @@ impl Session {
         }
 
         let clock = Instant::now();
-        let quick =
-            if control.is_quick { networks.preview(registers.get(plan.result.0), size).await? } else { None };
+        let quick = if control.is_quick { networks.preview(registers.get(plan.result.0), size).await? } else { None };
         let pictures = match quick {
             Some(picture) => vec![picture],
             None => decode_batch(gpu, networks, &latents, size, channels, control).await?,

@@ -51,7 +51,7 @@ fn a_network_alone_is_offered_to_be_mixed_in_only() {
     assert_eq!(names(&shelf.bases()), ["builtin:mini"]);
     assert!(names(&shelf.models()).contains(&"builtin:twemoji".to_string()));
     h.get_by_label("Mix in twemoji").click();
-    h.step();
+    h.run_steps(2);
     assert_eq!(h.state().document.recipe.base.reference, "builtin:mini");
     assert_eq!(h.state().document.second(), Some(("builtin:twemoji", 0.5)));
     assert!(h.query_by_label_contains("mini 50 + twemoji 50, unsaved").is_some(), "the header says what is loaded");
