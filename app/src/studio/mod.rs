@@ -4,7 +4,6 @@ mod actions;
 mod app;
 mod canvas;
 mod document;
-mod emphasis;
 mod fixes;
 mod frame;
 mod history;

@@ -117,9 +117,7 @@ fn negative(studio: &mut Studio, ui: &mut Ui) {
             }));
         }
     });
-    let id = egui::Id::unique("negative prompt text");
-    super::prompt::weigh(ui, id, &mut text);
-    let edit = TextEdit::multiline(&mut text).id(id).desired_rows(1).desired_width(f32::INFINITY).hint_text("nothing");
+    let edit = TextEdit::multiline(&mut text).desired_rows(1).desired_width(f32::INFINITY).hint_text("nothing");
     ui.add(edit).accessible_name("Negative prompt");
     studio.document.recipe.sample.negative = Some(text);
 }

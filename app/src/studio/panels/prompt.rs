@@ -1,12 +1,9 @@
 //! The prompt under the canvas, with the button that makes pictures.
 
-use egui::text::{CCursor, CCursorRange};
-use egui::text_edit::TextEditState;
 use egui::{RichText, TextEdit, Ui};
 
 use crate::session::Purpose;
 use crate::studio::Studio;
-use crate::studio::emphasis::turn;
 use crate::studio::theme::palette;
 use crate::studio::widgets::{Icon, big_button, chip, icon_button};
 
@@ -18,10 +15,7 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
     let p = palette(ui);
     ui.add_space(2.0);
     let mut prompt = studio.document.recipe.sample.prompt.clone().unwrap_or_default();
-    let id = egui::Id::unique("prompt text");
-    weigh(ui, id, &mut prompt);
     let edit = TextEdit::multiline(&mut prompt)
-        .id(id)
         .hint_text("What should the picture show?")
         .desired_rows(2)
         .desired_width(f32::INFINITY)
@@ -69,29 +63,6 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
         }
     });
     ui.add_space(2.0);
-}
-
-/// Ctrl+Up and Ctrl+Down change the weight of the words under the cursor of the text field `id`.
-pub fn weigh(ui: &Ui, id: egui::Id, text: &mut String) {
-    if !ui.memory(|m| m.has_focus(id)) {
-        return;
-    }
-    let (up, down) = ui.input_mut(|i| {
-        let mut key = |key| i.consume_key(egui::Modifiers::COMMAND, key);
-        (key(egui::Key::ArrowUp), key(egui::Key::ArrowDown))
-    });
-    if up == down {
-        return;
-    }
-    let Some(mut state) = TextEditState::load(ui.ctx(), id) else { return };
-    let Some(range) = state.cursor.char_range() else { return };
-    let range = range.as_sorted_char_range();
-    if let Some((turned, selected)) = turn(text, range.start.0..range.end.0, up) {
-        *text = turned;
-        let ends = [selected.start, selected.end].map(CCursor::new);
-        state.cursor.set_char_range(Some(CCursorRange::two(ends[0], ends[1])));
-        state.store(ui.ctx(), id);
-    }
 }
 
 /// What runs and what waits: cancel one, the rest, or all.

@@ -8,7 +8,7 @@ use crate::studio::Studio;
 use crate::studio::knob::Knob;
 use crate::studio::study::Setting;
 use crate::studio::theme::palette;
-use crate::studio::widgets::{Icon, block_curve, icon_button, knob_row, number_row, strip_asked};
+use crate::studio::widgets::{Icon, block_curve, icon_button, is_strip_drag, knob_row, number_row, strip_asked};
 
 /// What a stage asks for.
 enum Ask {
@@ -246,7 +246,7 @@ fn share(
         if wants_strip {
             *ask = Some(Ask::Strip(Setting::Share(at, model)));
         }
-        let is_strip = response.is_pointer_button_down_on() && ui.input(|i| i.modifiers.shift);
+        let is_strip = is_strip_drag(ui, &response);
         if now != before && !is_strip {
             *weight = (now * 1000.0).round() / 1000.0;
         }

@@ -54,6 +54,16 @@ pub fn strip_asked(ui: &Ui, response: &Response) -> bool {
     is_asked
 }
 
+/// True while a drag asks for a strip, its last frame included, whatever became of the key since: such a drag turns nothing.
+pub fn is_strip_drag(ui: &Ui, response: &Response) -> bool {
+    let flag = response.id.with("strip drag");
+    let is_down = response.is_pointer_button_down_on();
+    let was = ui.data(|d| d.get_temp::<bool>(flag)).unwrap_or(false);
+    let is = was || (is_down && ui.input(|i| i.modifiers.shift));
+    ui.data_mut(|d| d.insert_temp(flag, is && is_down));
+    is
+}
+
 /// The menu's word for it.
 pub const STRIP: &str = "Strip of pictures along this";
 
@@ -82,8 +92,7 @@ pub fn number_row(
             response.on_hover_text(format!("{help}\nShift-drag: {}.", STRIP.to_lowercase()))
         };
         let wants_strip = strip_asked(ui, &response);
-        // A drag that asks for a strip turns nothing.
-        if response.is_pointer_button_down_on() && ui.input(|i| i.modifiers.shift) {
+        if is_strip_drag(ui, &response) {
             *value = before;
         }
         Turned { is_changed: *value != before, wants_strip }
