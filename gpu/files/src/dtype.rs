@@ -306,6 +306,57 @@ mod tests {
         }
     }
 
+    /// SHA-256 of the codes, NaN as code 0.
+    fn digest(dtype: DType, values: &[f32]) -> String {
+        use sha2::{Digest, Sha256};
+        let mut codes = dtype.encode_f32(values);
+        for (code, v) in codes.chunks_mut(dtype.size()).zip(values) {
+            if v.is_nan() {
+                code.fill(0);
+            }
+        }
+        Sha256::digest(&codes).iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    #[test]
+    fn every_value_rounds_as_torch_rounds_it() {
+        // Digests by tests/golden/make_floats.py (torch 2.15.0, saturated as the FP8 paper says).
+        let halves: Vec<f32> = (0..=u16::MAX).map(|b| f16::from_bits(b).to_f32()).collect();
+        for (dtype, expected) in [
+            (DType::F8E4M3, "e722e731c0e7efd7c94f18855dd4b45429e84ad4ec3f065847f67338d477b5d0"),
+            (DType::F8E5M2, "a50dc6e96e3a35ca974e559b29c974783053b151c80c82b4646b5b15e3e3d539"),
+        ] {
+            assert_eq!(digest(dtype, &halves), expected, "{dtype}");
+        }
+        // Every sign, exponent and the upper half of the fraction, just below, on and above the ties of bf16.
+        for (low, bf16, f16) in [
+            (
+                0x0000,
+                "3ae1f511afa65d922e5843e954cfe7440b630509753d0aaf3787709a1aa9e543",
+                "82d2246fbac1769cb4014002ba9387beb58b3f3b7a6a7b5e021ca309c632c8cc",
+            ),
+            (
+                0x7fff,
+                "d5ba55fedffd424e7fcc8b6e3166fe8cfbb95b9e43083e5eab2ae2df64e39525",
+                "a25520c7dda4b19b5e04e938111f1b47ed023c21bbd843d5044957f09b5b467f",
+            ),
+            (
+                0x8000,
+                "29e7961bd8f55666b2a61892c6b1dc6cb966786b82bf4ad8a9e01279a95a8633",
+                "868baee8b729d30ce1e77c3e60a756d0f5aa4938e81201449306ad396ab9ba91",
+            ),
+            (
+                0x8001,
+                "8f11d9c3576dcd5a7c94337f164f7578c3f4da95d5638179b2cbe906dc768504",
+                "7bde9c2d9884b62f1db0c2f41dbf7e1a21dc35405742e0aa60c7ed26876ec4a4",
+            ),
+        ] {
+            let values: Vec<f32> = (0..=u32::from(u16::MAX)).map(|high| f32::from_bits(high << 16 | low)).collect();
+            assert_eq!(digest(DType::BF16, &values), bf16, "bf16 {low:04x}");
+            assert_eq!(digest(DType::F16, &values), f16, "f16 {low:04x}");
+        }
+    }
+
     #[test]
     fn f16_rounds_ties_to_even_and_overflows_to_infinity() {
         let one = DType::F16.encode_f32(&[1.0 + 2f32.powi(-11), 1.0 + 3.0 * 2f32.powi(-11), 65520.0, 65519.0]);
