@@ -51,13 +51,15 @@ impl Family for Hra {
         for r in 0..rank {
             let (before, rest) = columns.split_at_mut(r);
             let Some(own) = rest.first_mut() else { continue };
+            let stored = dot(own, own).sqrt();
             for other in before.iter().filter(|_| orthogonal) {
                 let along = dot(other, own);
                 own.iter_mut().zip(other).for_each(|(v, o)| *v -= along * o);
             }
             let length = dot(own, own).sqrt();
-            if length == 0.0 || !length.is_finite() {
-                return Err(format!("reflection {r} has no direction"));
+            // What is left of f32 numbers below a millionth of them is rounding.
+            if length <= 1e-6 * stored || !length.is_finite() {
+                return Err(format!("reflection {r} has no direction of its own"));
             }
             own.iter_mut().for_each(|v| *v /= length);
         }
