@@ -91,6 +91,17 @@ def tokens(tokenizer, prompts):
     return tokenizer(list(prompts), padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
 
 
+def load_weights(model, folder):
+    """A saved part's weights into a model built here; every tensor must be there."""
+    from safetensors.torch import load_file
+    found = {}
+    for f in sorted(Path(folder).glob("*.safetensors")):
+        found.update(load_file(f))
+    want = model.state_dict()
+    prefix = "" if any(k in want for k in found) else "text_model."
+    model.load_state_dict({k.removeprefix(prefix): v.to(want[k.removeprefix(prefix)].dtype) for k, v in found.items()})
+
+
 def half(model):
     return {k: v.to(torch.float16) if v.is_floating_point() else v for k, v in model.state_dict().items()}
 

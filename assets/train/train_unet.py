@@ -109,6 +109,8 @@ def main():
     ap.add_argument("--seed", type=int, default=11)
     ap.add_argument("--sheet-every", type=float, default=15, help="minutes")
     ap.add_argument("--vae", default="out/train/vae/vae")
+    ap.add_argument("--init", help="a model folder to go on from, such as ../models/mini (only its weights are known, not the optimiser's state)")
+    ap.add_argument("--compile", action="store_true", help="torch.compile the U-Net (needs g++)")
     a = ap.parse_args()
     dev, out = common.device(), common.out_dir(a.out)
     rank, world = common.start_workers()
@@ -120,6 +122,9 @@ def main():
         for n, m in unet.named_modules():
             if n.endswith(("conv2", "proj_out")):
                 m.weight.mul_(0.1)
+    if a.init:
+        models.load_weights(unet, Path(a.init) / "unet")
+        models.load_weights(text, Path(a.init) / "text_encoder")
     feed = Feed(a.cache, tok, a.seed + 1000 * rank)
     inner = getattr(text, "text_model", text)
     whole = inner.embeddings.token_embedding
