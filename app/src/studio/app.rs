@@ -71,6 +71,8 @@ pub struct Studio {
     pub context: Context,
     /// Tokens and room of prompt and negative prompt.
     pub counts: [(usize, usize); 2],
+    /// Adapters for the prompt's words.
+    pub suggest: super::panels::suggest::Suggest,
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) watch: Watch,
     pub(super) undo: Undoer<Document>,
@@ -126,6 +128,7 @@ impl Studio {
             search: String::new(),
             details: None,
             counts: [(0, 0); 2],
+            suggest: super::panels::suggest::Suggest::default(),
             // A point for every pause, and none in the middle of a drag.
             undo: Undoer::with_settings(Settings { max_undos: 200, stable_time: 0.4, auto_save_interval: 30.0 }),
             live_render: LiveRender::default(),

@@ -4,17 +4,16 @@
 //! its prompt. The same rules as arithmetic: topics in the prompt's own words that do not overlap, at most three adapters for each,
 //! each adapter once, at most two styles, nothing broader or narrower than its topic, and the right to choose nothing.
 
-use crate::card::{Card, Kind};
+use crate::card::Kind;
 use crate::fit::{Fit, Phrases, fit};
 use crate::library::{Filter, Library, Mode};
+pub use crate::suggestion::{BASE_WEIGHT, Choice, Rejected, Suggestion, Topic, weight};
 use crate::text::is_stop;
 use crate::topics::{PICTURE, Place, Prompt};
 use crate::words::Part;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-/// Stylus's factor on recommended weights (`stylus/utils/prompts.py`).
-pub const BASE_WEIGHT: f64 = 0.8;
 /// Longest topic, in words.
 const LONGEST: usize = 5;
 /// Near misses that are reported.
@@ -58,65 +57,6 @@ impl Default for Settings {
             mode: Mode::Hybrid,
             reject: true,
         }
-    }
-}
-
-/// An adapter chosen for a topic.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Choice {
-    /// Position in the library.
-    pub entry: u32,
-    /// How well it fits, 0..1.
-    pub score: f32,
-    /// Weight to use it at.
-    pub weight: f64,
-    /// The words of its card that fit.
-    pub because: String,
-}
-
-/// Some words of the prompt, and what serves them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Topic {
-    /// The words.
-    pub text: String,
-    /// Their place, in characters of the prompt.
-    pub span: [usize; 2],
-    /// Their prompt weight.
-    pub weight: f32,
-    /// What kind of words they are.
-    pub place: Place,
-    /// Best first.
-    pub choices: Vec<Choice>,
-}
-
-/// An adapter that came near and was not chosen.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rejected {
-    /// Position in the library.
-    pub entry: u32,
-    /// The words it came near to.
-    pub topic: String,
-    /// Its score before the reason.
-    pub score: f32,
-    /// Why not, for people.
-    pub reason: String,
-}
-
-/// What the composer says.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Suggestion {
-    /// All topics in the prompt's order, the unserved ones too.
-    pub topics: Vec<Topic>,
-    /// Near misses, nearest first.
-    pub rejected: Vec<Rejected>,
-}
-
-impl Suggestion {
-    /// The choices of all topics, best first.
-    pub fn ranked(&self) -> Vec<(&Topic, &Choice)> {
-        let mut all: Vec<_> = self.topics.iter().flat_map(|t| t.choices.iter().map(move |c| (t, c))).collect();
-        all.sort_by(|a, b| b.1.score.total_cmp(&a.1.score));
-        all
     }
 }
 
@@ -559,12 +499,4 @@ fn topics(prompt: &Prompt, library: &Library, chosen: &[Rival]) -> Vec<Topic> {
     }
     out.sort_by_key(|t| t.span);
     out
-}
-
-/// Stylus's weight, 0.8 / n of the recommended one for a topic that n adapters share, kept within what the card allows.
-pub fn weight(card: &Card, sharing: usize) -> f64 {
-    let n = sharing.max(1) as f64;
-    let plain = card.weight * BASE_WEIGHT / n;
-    let [low, high] = card.range;
-    if low < high { (plain * 1000.0).round().clamp(low / n * 1000.0, high * 1000.0) / 1000.0 } else { plain }
 }

@@ -24,6 +24,7 @@ pub mod refine;
 pub mod shelf;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod sqlite;
+pub mod suggestion;
 pub mod text;
 pub mod topics;
 pub mod words;

@@ -1,7 +1,7 @@
 //! The refiner: from what lies around a file to a card.
 //!
 //! Stylus lets a vision model read the model card and example pictures and write a description and one weight (0.8 where nothing is
-//! said). Here the facts are put in order by rules, and on request described from pictures by what changed ([`crate::measure`]).
+//! said). Here the stated facts are put in order by rules; nothing is described that nobody stated.
 
 use crate::card::{Caption, Card, Kind};
 use crate::text::{is_stop, stem, tokens};

@@ -13,4 +13,5 @@ pub mod shelf;
 pub mod stage;
 pub mod stages;
 pub mod strip;
+pub mod suggest;
 pub mod top;

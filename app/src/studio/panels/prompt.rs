@@ -4,6 +4,7 @@ use egui::{RichText, TextEdit, Ui};
 
 use crate::session::Purpose;
 use crate::studio::Studio;
+use crate::studio::panels::suggest;
 use crate::studio::theme::palette;
 use crate::studio::widgets::{Icon, big_button, chip, icon_button};
 
@@ -15,14 +16,20 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
     let p = palette(ui);
     ui.add_space(2.0);
     let mut prompt = studio.document.recipe.sample.prompt.clone().unwrap_or_default();
+    suggest::update(studio, ui);
+    let marks = std::mem::take(&mut studio.suggest.marks);
+    let mut layouter = |ui: &Ui, text: &dyn egui::TextBuffer, width: f32| suggest::layout(ui, text, width, &marks);
     let edit = TextEdit::multiline(&mut prompt)
         .hint_text("What should the picture show?")
         .desired_rows(2)
         .desired_width(f32::INFINITY)
-        .font(egui::FontId::proportional(15.0));
+        .font(egui::FontId::proportional(suggest::PROMPT_SIZE))
+        .layouter(&mut layouter);
     let output = edit.show(ui);
+    studio.suggest.marks = marks;
     output.response.response.clone().accessible_name("Prompt");
     studio.document.recipe.sample.prompt = Some(prompt);
+    suggest::show(studio, ui);
 
     ui.horizontal_wrapped(|ui| {
         let busy = studio.live().is_some_and(|l| !l.purpose.is_live()) || studio.desk.waiting() > 0;

@@ -4,6 +4,7 @@ mod basics;
 mod panels;
 mod speed;
 mod studies;
+mod suggest;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,0 +1,90 @@
+//! The whole way natively: files on disk, the built-in model, a suggestion.
+
+use admix_files::builtin;
+use admix_files::checkpoint::Checkpoint;
+use admix_select::compose::{Evidence, Settings, compose};
+use admix_select::shelf::{Files, Shelf, shipped_words, target};
+use admix_select::sqlite::{FILE_NAME, Store};
+use admix_select::{Edits, Filter, Library, Suggestion};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+fn open(folders: &[PathBuf], built_in: bool) -> Shelf {
+    Shelf::open(folders, built_in, &|_, _| {}, &AtomicBool::new(false)).expect("opens")
+}
+
+fn suggest(prompt: &str, shelf: Shelf) -> (Suggestion, Library) {
+    let model = Checkpoint::open(builtin::resolve_model("builtin").expect("ships")).expect("opens");
+    let library = Library::new(shipped_words().expect("ships"), shelf.entries);
+    let filter = Filter { target: target(&model), ..Filter::default() };
+    let suggestion = compose(prompt, &library, &filter, &Files::new(&shelf.paths, &model), &Settings::default());
+    (suggestion, library)
+}
+
+fn chosen(prompt: &str, shelf: Shelf) -> Vec<(String, String, f64)> {
+    let (suggestion, library) = suggest(prompt, shelf);
+    let of = |t: &admix_select::compose::Topic| {
+        t.choices
+            .iter()
+            .map(|c| (t.text.clone(), library.entries()[c.entry as usize].reference.clone(), c.weight))
+            .collect::<Vec<_>>()
+    };
+    suggestion.topics.iter().flat_map(of).collect()
+}
+
+#[test]
+fn the_built_in_adapters_serve_a_prompt() {
+    let found = chosen("a unicorn at night, (watercolour:1.2)", open(&[], true));
+    let found: Vec<(&str, &str, f64)> = found.iter().map(|(t, r, w)| (t.as_str(), r.as_str(), *w)).collect();
+    let expected = [
+        ("unicorn", "builtin:unicorn", 0.8),
+        ("night", "builtin:night", 0.8),
+        ("watercolour", "builtin:watercolour", 0.8),
+    ];
+    assert_eq!(found, expected);
+    assert!(chosen("a red apple on a blue background", open(&[], true)).is_empty());
+}
+
+#[test]
+fn copies_take_the_place_of_what_is_built_in_and_edits_stay() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let adapters = builtin::assets_folder().expect("ships").join("adapters");
+    for name in ["sketch", "robot"] {
+        let file = format!("{name}.safetensors");
+        std::fs::copy(adapters.join(&file), dir.path().join(&file)).expect("copied");
+    }
+    // peft's files say nothing of themselves: the card follows the tensors.
+    let found = chosen("a cat drawn in graphite", open(&[dir.path().to_path_buf()], true));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].1, dir.path().join("sketch.safetensors").display().to_string());
+    let path = dir.path().join(FILE_NAME);
+    let (mut store, mut catalogue) = Store::open(&path).expect("was made");
+    let mine = Edits { triggers: Some(vec!["zorgon".into()]), weight: Some(0.5), ..Edits::default() };
+    catalogue.edit("robot.safetensors", mine).expect("is there");
+    store.save(&catalogue).expect("writes");
+    drop(store);
+    // Renamed, it is known by its tensors.
+    std::fs::rename(dir.path().join("robot.safetensors"), dir.path().join("x1.safetensors")).expect("renamed");
+    let found = chosen("a zorgon", open(&[dir.path().to_path_buf()], false));
+    assert_eq!(found, [("zorgon".to_owned(), dir.path().join("x1.safetensors").display().to_string(), 0.4)]);
+}
+
+#[test]
+fn what_the_tensors_say_counts() {
+    let model = Checkpoint::open(builtin::resolve_model("builtin").expect("ships")).expect("opens");
+    let shelf = open(&[], true);
+    let at = |name: &str| shelf.entries.iter().position(|e| e.name == name).expect("ships") as u32;
+    let files = Files::new(&shelf.paths, &model);
+    assert!(shelf.entries.iter().enumerate().all(|(i, _)| files.misfit(i as u32).is_none()));
+    let itself = files.interference(at("neon"), at("neon")).expect("low rank");
+    assert!((itself - 1.0).abs() < 1e-6, "{itself}");
+    let apart = files.interference(at("unicorn"), at("watercolour")).expect("both change attention");
+    assert!(apart < 0.35, "{apart}");
+}
+
+#[test]
+fn folders_that_are_not_there_are_said_to_be() {
+    let missing = PathBuf::from("no/such/folder");
+    let error = Shelf::open(&[missing], true, &|_, _| {}, &AtomicBool::new(false)).err().expect("fails");
+    assert!(error.is_user_fault() && error.to_string().contains("no/such/folder"), "{error}");
+}
