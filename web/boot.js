@@ -31,15 +31,36 @@ function watched(response) {
   return new Response(body, { headers: { "content-type": "application/wasm" } });
 }
 
+// The page for scripts: `window.admix`. Everything throws while the studio is not running. "Scripting the tab" in README.md has examples.
+const scripting = (program) => ({
+  // { device, busy, waiting, live: { stage, done, total, preview, .. } or null, recipe, shown, history, shelf, notices, liveMode }
+  state: () => JSON.parse(program.state()),
+  // [{ role, label, value, range, disabled, on, x, y, width, height }] in the page's pixels; null until the next frame after the first call.
+  controls: () => JSON.parse(program.controls()),
+  // The PNG of a history entry, or of the picture on show, with recipe and infotext.
+  picture: (id) => program.picture(id),
+  // Takes the settings of a recipe (an object, its JSON, or a link).
+  open: (recipe) => program.open(typeof recipe === "string" ? recipe : JSON.stringify(recipe)),
+  // Takes a File in as if it had been dropped.
+  add: (file) => program.add(file),
+  // Makes the picture of the settings; state() tells when it is done.
+  make: () => program.make(),
+  // A link to this page that brings the settings back.
+  link: () => location.href.split("#")[0] + program.link(),
+  // Bytes of WebAssembly memory.
+  memory: () => program.memory_bytes(),
+});
+
 export async function start(script, wasm) {
   try {
     if (!navigator.gpu) return show("no-webgpu");
     if (!await navigator.gpu.requestAdapter()) return show("no-adapter");
     navigator.serviceWorker?.register("./sw.js").catch((error) => console.warn("no offline copy:", error));
     const base = document.baseURI;
-    const [{ default: init }, response] = await Promise.all([import(new URL(script, base)), fetch(new URL(wasm, base))]);
+    const [{ default: init, ...program }, response] = await Promise.all([import(new URL(script, base)), fetch(new URL(wasm, base))]);
     if (!response.ok) throw new Error(`${wasm}: ${response.status} ${response.statusText}`);
     await init({ module_or_path: watched(response) });
+    window.admix = scripting(program);
     show(null);
     document.getElementById("admix").focus();
   } catch (error) {

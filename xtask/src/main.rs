@@ -1,6 +1,7 @@
 //! `cargo xtask`: everything a person does with this repository that is more than one cargo command.
 //! A file per command; this one only dispatches.
 
+mod browser;
 mod dist;
 mod end_to_end;
 mod process;
@@ -19,9 +20,10 @@ Usage: cargo xtask COMMAND
   run [ADMIX ARGUMENTS]    build the program and start it: the studio where there is a display, otherwise the
                            built-in demo into out/. With arguments: `cargo xtask run bench --quick`
   test [PART]...           everything that has to pass before a change goes in. Parts, in order:
-                           setup fmt clippy doc build tests shaders end-to-end wasm
+                           setup fmt clippy doc build tests shaders end-to-end wasm browser
        --keep-going        do not stop at the first part that fails
   web  [--serve [PORT]]    build the browser version into dist/; --serve shows it on http://127.0.0.1:8080
+       --profile NAME      `wasm-dev` builds faster and runs slower
        --target-name NAME  the library to build, `admix_app` by default
   setup [run|test|web]     install what a bare Debian or Ubuntu lacks (as root), elsewhere say what to install
   help                     this text

@@ -17,6 +17,8 @@ pub enum Need {
     Test,
     /// Tools for the browser version.
     Web,
+    /// A browser and what drives it.
+    Browser,
     /// A compiler for WebAssembly where rustup cannot add the target.
     DebianWasm,
 }
@@ -39,6 +41,7 @@ const WINDOW: &[&str] = &[
 /// A screen in memory and a camera for it.
 const WINDOW_TESTS: &[&str] = &["xvfb", "xauth", "imagemagick"];
 const BROWSER_TESTS: &[&str] = &["chromium"];
+const NODE: &[&str] = &["nodejs", "npm"];
 const WEB: &[&str] = &["binaryen", "brotli"];
 const DEBIAN_WASM: &[&str] = &["rustc-web", "cargo-web", "rust-web-src", "lld-19"];
 
@@ -80,8 +83,12 @@ fn debian_packages(need: Need) -> Vec<&'static str> {
             if test_files(&["tests/window", "tests/tests/window.rs"]) {
                 packages.extend(WINDOW_TESTS);
             }
-            if test_files(&["tests/browser"]) {
-                packages.extend(BROWSER_TESTS);
+        }
+        Need::Browser => {
+            packages.extend(BROWSER_TESTS);
+            // Node from elsewhere brings its own npm, and Debian's would not go with it.
+            if find("npm").is_none() {
+                packages.extend(NODE);
             }
         }
         Need::Web => packages.extend(WEB),
@@ -182,6 +189,9 @@ impl Os {
 
     /// One line that says how to install what is needed.
     fn advice(self, need: Need) -> &'static str {
+        if need == Need::Browser {
+            return "Chromium, Node 18 or newer and npm";
+        }
         let web = matches!(need, Need::Web | Need::DebianWasm);
         match (self, web) {
             (Os::Debian, false) => "sudo apt-get install mesa-vulkan-drivers libvulkan1 libxkbcommon-x11-0",

@@ -1,8 +1,8 @@
 //! `cargo xtask test`: everything that has to pass before a change goes in.
 //!
 //! All of it is built in one profile, release, and into one folder: the tests run real diffusion and want optimised
-//! code, and the program that the end-to-end part drives is the one they were built with. clippy, doc and the check for
-//! WebAssembly use the same profile, so that build scripts and procedural macros are compiled once for all.
+//! code, and the program that the end-to-end part drives is the one they were built with. clippy and doc use the
+//! same profile, so that build scripts and procedural macros are compiled once for all.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::end_to_end;
 use crate::process::{cargo, run as run_command, target_dir};
 use crate::setup::{self, Need};
-use crate::toolchain::WasmToolchain;
+use crate::{browser, end_to_end};
 
 type Part = (&'static str, fn() -> Result<()>);
 
@@ -27,7 +26,8 @@ const PARTS: &[Part] = &[
     ("tests", tests),
     ("shaders", shaders),
     ("end-to-end", end_to_end::run),
-    ("wasm", wasm),
+    ("wasm", browser::page),
+    ("browser", browser::run),
 ];
 
 /// The command: `test [--keep-going] [PART]...`.
@@ -102,11 +102,6 @@ fn shaders() -> Result<()> {
 
 fn shader_variants() -> Result<PathBuf> {
     Ok(target_dir()?.join("shader-variants.txt"))
-}
-
-/// Whether everything that the browser version is made of compiles for it.
-fn wasm() -> Result<()> {
-    run_command(WasmToolchain::ready()?.cargo("check")?.args(["--release", "--package", "admix", "--lib"]))
 }
 
 fn verdict(outcome: &Result<()>) -> &'static str {

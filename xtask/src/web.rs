@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::dist;
 use crate::process::{capture, cargo, command, find, root, run as run_command, succeeds, target_dir};
@@ -20,16 +20,31 @@ const WASM_FEATURES: &[&str] =
     &["--enable-bulk-memory", "--enable-nontrapping-float-to-int", "--enable-sign-ext", "--enable-mutable-globals"];
 const NEWER_WASM_FEATURES: &[&str] = &["--enable-reference-types", "--enable-multivalue"];
 
-/// The command: `web [--serve [PORT]] [--target-name NAME]`.
+/// The profile that people get.
+const PROFILE: &str = "wasm";
+/// The most the program may weigh on its way to a browser: megabytes after brotli.
+const MOST_MEGABYTES: f64 = 6.0;
+
+/// The command: `web [--serve [PORT]] [--profile NAME] [--target-name NAME]`.
 pub fn run(arguments: &[String]) -> Result<()> {
     let options = Options::parse(arguments)?;
+    let dist = root().join("dist");
+    build(&options.profile, &options.target_name, &dist)?;
+    match options.port {
+        Some(port) => serve::serve(&dist, port),
+        None => Ok(()),
+    }
+}
+
+/// Builds the page into `dist`, in place of what was there.
+pub fn build(profile: &str, target_name: &str, dist: &Path) -> Result<()> {
     setup::ensure(Need::Web)?;
     let toolchain = WasmToolchain::ready()?;
     let bindgen = wasm_bindgen()?;
 
     let mut build = toolchain.cargo("build")?;
-    run_command(build.args(["--profile", "wasm", "--package", "admix", "--lib"]))?;
-    let built = toolchain.target_dir()?.join(TARGET).join("wasm").join(format!("{}.wasm", options.target_name));
+    run_command(build.args(["--profile", profile, "--package", "admix", "--lib"]))?;
+    let built = toolchain.target_dir()?.join(TARGET).join(profile).join(format!("{target_name}.wasm"));
 
     let bound = target_dir()?.join("web-bindings");
     fresh_dir(&bound)?;
@@ -39,44 +54,47 @@ pub fn run(arguments: &[String]) -> Result<()> {
             .arg(&bound)
             .arg(&built),
     )?;
-    let wasm = bound.join(format!("{}_bg.wasm", options.target_name));
+    let wasm = bound.join(format!("{target_name}_bg.wasm"));
     let before = size(&wasm)?;
-    let optimised = optimise(&wasm, toolchain)?;
+    // A build for trying things is not worth the minute.
+    let optimised = profile == PROFILE && optimise(&wasm, toolchain)?;
 
     // Built beside and put in place at the end, so that what is served is never half a page.
-    let staging = root().join("dist.new");
+    let staging = dist.with_extension("new");
     fresh_dir(&staging)?;
-    let wasm_name = dist::page(&bound, &options.target_name, &staging)?;
+    let wasm_name = dist::page(&bound, target_name, &staging)?;
     let version = dist::stamp(&staging)?;
-    let dist = root().join("dist");
     if dist.exists() {
-        fs::remove_dir_all(&dist).with_context(|| format!("cannot replace {}", dist.display()))?;
+        fs::remove_dir_all(dist).with_context(|| format!("cannot replace {}", dist.display()))?;
     }
-    fs::rename(&staging, &dist).with_context(|| format!("cannot create {}", dist.display()))?;
+    fs::rename(&staging, dist).with_context(|| format!("cannot create {}", dist.display()))?;
 
     let wasm = dist.join(wasm_name);
-    println!("dist/ holds version {version}");
+    println!("{} holds version {version}", dist.display());
     println!("  wasm from the compiler  {}", megabytes(before));
     if optimised {
         println!("  after wasm-opt          {}", megabytes(size(&wasm)?));
     }
     if let Some(packed) = brotli(&wasm)? {
         println!("  after brotli            {}", megabytes(packed));
+        ensure!(
+            packed as f64 <= MOST_MEGABYTES * 1e6,
+            "the program weighs {} after brotli; a browser should not have to load more than {MOST_MEGABYTES} MB",
+            megabytes(packed)
+        );
     }
-    match options.port {
-        Some(port) => serve::serve(&dist, port),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 struct Options {
     port: Option<u16>,
+    profile: String,
     target_name: String,
 }
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Self> {
-        let mut options = Self { port: None, target_name: "admix_app".into() };
+        let mut options = Self { port: None, profile: PROFILE.into(), target_name: "admix_app".into() };
         let mut rest = arguments.iter().peekable();
         while let Some(argument) = rest.next() {
             match argument.as_str() {
@@ -87,8 +105,9 @@ impl Options {
                         None => 8080,
                     });
                 }
+                "--profile" => options.profile = rest.next().context("--profile wants a name")?.clone(),
                 "--target-name" => options.target_name = rest.next().context("--target-name wants a name")?.clone(),
-                other => bail!("web knows --serve and --target-name, not `{other}`"),
+                other => bail!("web knows --serve, --profile and --target-name, not `{other}`"),
             }
         }
         Ok(options)
@@ -214,6 +233,7 @@ mod tests {
         assert_eq!(parse(&["--serve"]).expect("valid").port, Some(8080));
         assert_eq!(parse(&["--serve", "9000", "--target-name", "x"]).expect("valid").port, Some(9000));
         assert_eq!(parse(&["--target-name", "x"]).expect("valid").target_name, "x");
+        assert_eq!(parse(&["--profile", "wasm-dev"]).expect("valid").profile, "wasm-dev");
         assert!(parse(&["--serve", "many"]).is_err());
         assert!(parse(&["--server"]).is_err());
     }

@@ -1,4 +1,4 @@
-//! Bytes in the browser: the built-in files beside the page, files people drop, downloads, and pictures kept in local storage.
+//! Bytes in the browser: the built-in files beside the page, files people drop, downloads.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,9 +15,17 @@ use super::catalogue::Item;
 /// Path below `assets/` and bytes of every built-in file.
 static FILES: &[(&str, u64)] = include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
+/// What the browser says of a failure.
+pub fn words(error: &JsValue) -> String {
+    let text = error.as_string().or_else(|| {
+        // A DOMException is no Error to wasm-bindgen, but has a message all the same.
+        js_sys::Reflect::get(error, &"message".into()).ok()?.as_string().filter(|text| !text.is_empty())
+    });
+    text.unwrap_or_else(|| format!("{error:?}"))
+}
+
 fn say(what: &str, error: &JsValue) -> String {
-    let text = error.as_string().or_else(|| error.dyn_ref::<js_sys::Error>().map(|e| String::from(e.message())));
-    format!("{what}: {}", text.unwrap_or_else(|| format!("{error:?}")))
+    format!("{what}: {}", words(error))
 }
 
 /// Built-in things by folder and name, with their files.
@@ -159,12 +167,32 @@ impl ByteSource for BlobSource {
     }
 }
 
+/// The page's address without what stands behind `#`.
+pub fn address() -> String {
+    let href = web_sys::window().and_then(|w| w.location().href().ok()).unwrap_or_default();
+    href.split('#').next().unwrap_or_default().to_string()
+}
+
+/// The recipe in the page's address, taken out of it: what is set later must survive a reload.
+pub fn take_fragment() -> Option<String> {
+    let window = web_sys::window()?;
+    let hash = window.location().hash().ok().filter(|hash| super::link::is_recipe(hash))?;
+    let history = window.history().ok()?;
+    history.replace_state_with_url(&JsValue::NULL, "", Some(&address())).ok()?;
+    Some(hash)
+}
+
 /// Hands bytes over as a download.
 pub fn download(name: &str, bytes: &[u8]) -> Result<(), String> {
-    let failed = |e: JsValue| say("the browser refused the download", &e);
     let parts = js_sys::Array::of1(&js_sys::Uint8Array::from(bytes));
-    let blob = web_sys::Blob::new_with_u8_array_sequence(&parts).map_err(failed)?;
-    let url = web_sys::Url::create_object_url_with_blob(&blob).map_err(failed)?;
+    let blob = web_sys::Blob::new_with_u8_array_sequence(&parts);
+    download_file(name, &blob.map_err(|e| say("the browser refused the download", &e))?)
+}
+
+/// Hands a file over as a download; its bytes never stand in this program's memory.
+pub fn download_file(name: &str, blob: &web_sys::Blob) -> Result<(), String> {
+    let failed = |e: JsValue| say("the browser refused the download", &e);
+    let url = web_sys::Url::create_object_url_with_blob(blob).map_err(failed)?;
     let document = web_sys::window().and_then(|w| w.document()).ok_or("there is no page")?;
     let anchor = document.create_element("a").map_err(failed)?;
     let anchor: web_sys::HtmlAnchorElement = anchor.dyn_into().map_err(|_| "there are no links here".to_string())?;
@@ -172,83 +200,4 @@ pub fn download(name: &str, bytes: &[u8]) -> Result<(), String> {
     anchor.set_download(name);
     anchor.click();
     web_sys::Url::revoke_object_url(&url).map_err(failed)
-}
-
-// Pictures in local storage, as base64: the built-in model's are some 20 kB each.
-
-const PREFIX: &str = "admix.history.";
-/// Larger pictures would soon fill the browser's 5 MB.
-const MOST_BYTES: usize = 200 << 10;
-
-fn storage() -> Option<web_sys::Storage> {
-    web_sys::window()?.local_storage().ok()?
-}
-
-/// Keeps a picture; the oldest ones make room for it.
-pub fn keep(id: u64, png: &[u8]) -> Result<(), String> {
-    let storage = storage().ok_or("this browser keeps nothing for this page")?;
-    if png.len() > MOST_BYTES {
-        return Err(format!("a picture of {} kB is too large to be kept here; save it as a file", png.len() >> 10));
-    }
-    let text = base64(png);
-    let key = format!("{PREFIX}{id:010}");
-    while storage.set_item(&key, &text).is_err() {
-        let oldest = keys(&storage).into_iter().next().ok_or("the browser's storage is full")?;
-        storage.remove_item(&oldest).map_err(|e| say("local storage", &e))?;
-    }
-    Ok(())
-}
-
-/// Keeps a picture no longer.
-pub fn forget(id: u64) {
-    if let Some(storage) = storage() {
-        let _ = storage.remove_item(&format!("{PREFIX}{id:010}"));
-    }
-}
-
-/// Every kept picture, oldest first.
-pub fn kept() -> Vec<(u64, Vec<u8>)> {
-    let Some(storage) = storage() else { return Vec::new() };
-    let read = |key: String| {
-        let id = key.strip_prefix(PREFIX)?.parse().ok()?;
-        Some((id, unbase64(&storage.get_item(&key).ok()??)?))
-    };
-    keys(&storage).into_iter().filter_map(read).collect()
-}
-
-fn keys(storage: &web_sys::Storage) -> Vec<String> {
-    let count = storage.length().unwrap_or(0);
-    let mut keys: Vec<String> =
-        (0..count).filter_map(|i| storage.key(i).ok()?).filter(|k| k.starts_with(PREFIX)).collect();
-    keys.sort();
-    keys
-}
-
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// RFC 4648, padded.
-fn base64(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0u32, |w, b| w << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
-        for i in 0..4 {
-            let digit = DIGITS[(word >> (18 - 6 * i)) as usize & 63] as char;
-            out.push(if i <= chunk.len() { digit } else { '=' });
-        }
-    }
-    out
-}
-
-fn unbase64(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut word, mut bits) = (0u32, 0);
-    for c in text.bytes().take_while(|c| *c != b'=') {
-        word = word << 6 | DIGITS.iter().position(|d| *d == c)? as u32;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            out.push((word >> bits) as u8);
-        }
-    }
-    Some(out)
 }

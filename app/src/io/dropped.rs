@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use admix_engine::files::Bundle;
 
+use super::kept::Kept;
+
 /// Largest picture or recipe that is read whole.
 const MAX_SMALL_BYTES: u64 = 64 << 20;
 
@@ -34,6 +36,22 @@ pub enum Incoming {
     Found(String),
     /// A folder to watch from now on.
     Watch(std::path::PathBuf),
+    /// A file dropped into the tab before, there again after a reload.
+    Returned {
+        /// How recipes name it.
+        reference: String,
+        /// Its bytes.
+        bundle: Bundle,
+    },
+    /// A picture of the history, kept from an earlier start.
+    Kept(Box<Kept>),
+    /// Something went wrong that has nothing to do with a file: what, and what to do.
+    Notice {
+        /// What happened.
+        title: String,
+        /// What that means.
+        line: String,
+    },
     /// Something was written.
     Saved(String),
     /// It could not be read, or is of no use here.
@@ -139,7 +157,7 @@ pub fn from_path(path: &std::path::Path) -> Incoming {
 
 /// A file from the browser.
 #[cfg(target_arch = "wasm32")]
-pub async fn from_browser(file: web_sys::File) -> Incoming {
+async fn from_browser(file: web_sys::File) -> Incoming {
     use super::assets::BlobSource;
     let name = file.name();
     let kind = sort(&name);
@@ -147,7 +165,7 @@ pub async fn from_browser(file: web_sys::File) -> Incoming {
     let size = admix_engine::files::ByteSource::len(&source);
     match kind {
         Sort::Weights => {
-            Incoming::Weights { reference: format!("drop:{name}"), bundle: Some(Bundle::file(name, Arc::new(source))) }
+            Incoming::Weights { reference: reference(&name), bundle: Some(Bundle::file(name, Arc::new(source))) }
         }
         Sort::Picture | Sort::Recipe if size > MAX_SMALL_BYTES => {
             Incoming::Failed(format!("{name} has {size} bytes, far too many for a picture or a recipe"))
@@ -161,9 +179,88 @@ pub async fn from_browser(file: web_sys::File) -> Incoming {
     }
 }
 
-/// Files dropped onto the window go to the inbox.
+/// How recipes name a file that has no path.
+#[cfg(target_arch = "wasm32")]
+fn reference(name: &str) -> String {
+    format!("drop:{name}")
+}
+
+/// Takes the recipe of the page's address, now and whenever it changes.
+#[cfg(target_arch = "wasm32")]
+pub fn follow_address(inbox: &Inbox) {
+    use wasm_bindgen::{JsCast as _, closure::Closure};
+    let inbox = inbox.clone();
+    let look = move || {
+        if let Some(text) = super::assets::take_fragment() {
+            inbox.put(Incoming::Recipe { name: "the link".into(), text });
+        }
+    };
+    look();
+    let look = Closure::<dyn FnMut()>::new(look);
+    if let Some(window) = web_sys::window() {
+        // Replaces the listener of a studio that lost its device.
+        window.set_onhashchange(Some(look.as_ref().unchecked_ref()));
+    }
+    // The page keeps it for as long as it lives.
+    look.forget();
+}
+
+#[cfg(target_arch = "wasm32")]
+thread_local! {
+    /// Files dropped into the tab: a studio that moves to another device takes them along.
+    static KNOWN: std::cell::RefCell<Vec<(String, Bundle)>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+#[cfg(target_arch = "wasm32")]
+fn know(reference: &str, bundle: &Bundle) {
+    KNOWN.with_borrow_mut(|known| {
+        known.retain(|(r, _)| r != reference);
+        known.push((reference.to_string(), bundle.clone()));
+    });
+}
+
+/// Brings back the files that were dropped into the tab before a reload.
+#[cfg(target_arch = "wasm32")]
+pub async fn return_files(inbox: Inbox) {
+    for file in super::kept::files().await {
+        let name = file.name();
+        let source = super::assets::BlobSource::new(file);
+        know(&reference(&name), &Bundle::file(name.clone(), Arc::new(source)));
+    }
+    return_known(&inbox);
+}
+
+/// Brings back the files that were dropped into the tab since it was opened.
+#[cfg(target_arch = "wasm32")]
+pub fn return_known(inbox: &Inbox) {
+    for (reference, bundle) in KNOWN.with_borrow(Clone::clone) {
+        inbox.put(Incoming::Returned { reference, bundle });
+    }
+}
+
+/// Takes in a file from the browser and keeps it for the next start if it is an adapter or another small one.
+#[cfg(target_arch = "wasm32")]
+pub async fn take_file(file: web_sys::File, inbox: Inbox) {
+    let incoming = from_browser(file.clone()).await;
+    if let Incoming::Weights { reference, bundle: Some(bundle) } = &incoming {
+        know(reference, bundle);
+        super::kept::keep_file(&file, &inbox);
+    }
+    inbox.put(incoming);
+}
+
+/// Files dropped onto the window, and recipes pasted where no text is being written, go to the inbox.
 #[cfg(feature = "studio")]
 pub fn take_drops(context: &egui::Context, inbox: &Inbox) {
+    let pasted = |e: &egui::Event| match e {
+        egui::Event::Paste(text) if super::link::is_recipe(text) => Some(text.clone()),
+        _ => None,
+    };
+    if !context.egui_wants_keyboard_input()
+        && let Some(text) = context.input(|i| i.events.iter().find_map(pasted))
+    {
+        inbox.put(Incoming::Recipe { name: "the pasted recipe".into(), text });
+    }
     let files = context.input(|i| i.raw.dropped_files.clone());
     for file in files {
         #[cfg(not(target_arch = "wasm32"))]
@@ -172,7 +269,7 @@ pub fn take_drops(context: &egui::Context, inbox: &Inbox) {
         match file.web_file() {
             Some(handle) => {
                 let (handle, inbox) = (handle.clone(), inbox.clone());
-                wasm_bindgen_futures::spawn_local(async move { inbox.put(from_browser(handle).await) });
+                wasm_bindgen_futures::spawn_local(take_file(handle, inbox));
             }
             None => inbox.put(Incoming::Failed("the browser gave no file".into())),
         }

@@ -4,15 +4,15 @@ use super::dropped::{Inbox, Incoming};
 
 /// Runs a future to its end away from the drawing.
 #[cfg(not(target_arch = "wasm32"))]
-fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-    let spawned = std::thread::Builder::new().name("dialog".into()).spawn(move || pollster::block_on(future));
+pub(super) fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+    let spawned = std::thread::Builder::new().name("files".into()).spawn(move || pollster::block_on(future));
     if let Err(error) = spawned {
-        log::error!("no thread for a file dialog: {error}");
+        log::error!("no thread for files: {error}");
     }
 }
 
 #[cfg(target_arch = "wasm32")]
-fn spawn(future: impl Future<Output = ()> + 'static) {
+pub(super) fn spawn(future: impl Future<Output = ()> + 'static) {
     wasm_bindgen_futures::spawn_local(future);
 }
 
@@ -28,7 +28,7 @@ pub fn open(inbox: &Inbox) {
             #[cfg(not(target_arch = "wasm32"))]
             inbox.put(super::dropped::from_path(handle.path()));
             #[cfg(target_arch = "wasm32")]
-            inbox.put(super::dropped::from_browser(handle.inner().clone()).await);
+            super::dropped::take_file(handle.inner().clone(), inbox.clone()).await;
         }
     });
 }
@@ -97,8 +97,21 @@ pub fn write_beside(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()>
 }
 
 /// A place for a checkpoint, asked for and then given to `then`.
+#[cfg(target_arch = "wasm32")]
+pub fn save_place(name: &str, inbox: &Inbox, then: impl FnOnce(super::Place) + 'static) {
+    let (name, inbox) = (name.to_string(), inbox.clone());
+    spawn(async move {
+        match super::Place::ask(&name).await {
+            Ok(Some(place)) => then(place),
+            Ok(None) => {}
+            Err(error) => inbox.put(Incoming::Failed(format!("{name} cannot be written: {error}"))),
+        }
+    });
+}
+
+/// A place for a checkpoint, asked for and then given to `then`.
 #[cfg(not(target_arch = "wasm32"))]
-pub fn save_place(name: &str, then: impl FnOnce(std::path::PathBuf) + Send + 'static) {
+pub fn save_place(name: &str, _inbox: &Inbox, then: impl FnOnce(super::Place) + Send + 'static) {
     let future = rfd::AsyncFileDialog::new()
         .set_title("Export the mix")
         .set_file_name(name)
@@ -106,7 +119,7 @@ pub fn save_place(name: &str, then: impl FnOnce(std::path::PathBuf) + Send + 'st
         .save_file();
     spawn(async move {
         if let Some(handle) = future.await {
-            then(handle.path().to_path_buf());
+            then(super::Place(handle.path().to_path_buf()));
         }
     });
 }

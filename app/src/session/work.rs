@@ -65,10 +65,8 @@ pub struct Open {
 pub struct Export {
     /// Of what.
     pub recipe: Recipe,
-    /// Where; none in the browser, where the bytes are downloaded.
-    pub path: Option<std::path::PathBuf>,
-    /// File name for people.
-    pub name: String,
+    /// Where.
+    pub place: crate::io::Place,
 }
 
 /// One piece of work.
@@ -109,7 +107,7 @@ impl Work {
                 let title = format!("{}, seed {}", s.prompt.as_deref().unwrap_or("picture"), s.seed.unwrap_or(0));
                 Some(Waiting { id, title, purpose: Some(render.purpose) })
             }
-            Work::Export(export) => Some(Waiting { id, title: format!("export {}", export.name), purpose: None }),
+            Work::Export(export) => Some(Waiting { id, title: format!("export {}", export.place.name()), purpose: None }),
             Work::Open(_) | Work::Count { .. } => None,
         }
     }
@@ -267,8 +265,6 @@ pub enum News {
     Exported {
         /// Where.
         name: String,
-        /// The file's bytes, in the browser only.
-        bytes: Option<Vec<u8>>,
     },
     /// Tokens of prompt and negative prompt.
     Counted {

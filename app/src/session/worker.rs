@@ -7,6 +7,7 @@ use admix_engine::files::Bundle;
 use admix_engine::files::adapter::Adapter;
 use admix_engine::files::checkpoint::Checkpoint;
 use admix_engine::files::inspect::Inspected;
+use admix_engine::mix::{ExportLayout, ExportProgress, MixError, Mixer};
 use admix_engine::model::tokenizer::Tokenizer;
 use admix_engine::{Control, EngineError, Progress, Session};
 
@@ -201,34 +202,56 @@ async fn do_count(
     News::Counted { texts, counts }
 }
 
-#[cfg(not(target_arch = "wasm32"))]
 async fn do_export(session: &mut Session, id: u64, export: Export, control: Control) -> News {
-    use admix_engine::mix::ExportLayout;
-    let failed = |error: String| News::Failed { id, purpose: None, error, trouble: Trouble::File };
-    let Some(path) = export.path else { return failed("no place to write to was chosen".into()) };
     let Control { mut listener, cancel, .. } = control;
-    let mixer = match session.open_mix(&export.recipe).await {
-        Ok(mixer) => mixer,
-        Err(error) => return failed(error.to_string()),
-    };
-    let mut progress = |p: admix_engine::mix::ExportProgress| {
+    let mut progress = |p: ExportProgress| {
         if let Some(listener) = &mut listener {
             listener(Progress::Export { done: p.done, total: p.total });
         }
         !cancel.is_cancelled()
     };
-    match mixer.export(&path, ExportLayout::Same, &mut progress).await {
-        Ok(report) => News::Exported { name: report.out.display().to_string(), bytes: None },
-        Err(admix_engine::mix::MixError::Cancelled) => News::Cancelled { id },
-        Err(error) => failed(error.to_string()),
+    let result = match session.open_mix(&export.recipe).await {
+        Ok(mixer) => write(&mixer, &export, &mut progress).await,
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(name) => News::Exported { name },
+        Err(error) => failure(id, None, error),
     }
 }
 
+/// Writes the mix and gives the name it has now.
+#[cfg(not(target_arch = "wasm32"))]
+async fn write(
+    mixer: &Mixer,
+    export: &Export,
+    progress: &mut dyn FnMut(ExportProgress) -> bool,
+) -> Result<String, EngineError> {
+    let report = mixer.export(&export.place.0, ExportLayout::Same, progress).await.map_err(cancelled)?;
+    Ok(report.out.display().to_string())
+}
+
+/// Writes the mix and gives the name it has now. A folder's mix is written as one file: a tab can hand over no folder.
 #[cfg(target_arch = "wasm32")]
-async fn do_export(_session: &mut Session, id: u64, export: Export, _control: Control) -> News {
-    let error = format!(
-        "{}: the browser tab cannot write checkpoints yet; save the recipe and use the desktop program (admix mix)",
-        export.name
-    );
-    News::Failed { id, purpose: None, error, trouble: Trouble::Other }
+async fn write(
+    mixer: &Mixer,
+    export: &Export,
+    progress: &mut dyn FnMut(ExportProgress) -> bool,
+) -> Result<String, EngineError> {
+    let mut sink = export.place.open().await.map_err(EngineError::Input)?;
+    match mixer.export_to(&mut sink, ExportLayout::Same, progress).await {
+        Ok(_) => sink.finish().await.map_err(EngineError::Input)?,
+        Err(error) => {
+            sink.abort().await;
+            return Err(cancelled(error));
+        }
+    }
+    Ok(export.place.name())
+}
+
+fn cancelled(error: MixError) -> EngineError {
+    match error {
+        MixError::Cancelled => EngineError::Cancelled,
+        other => other.into(),
+    }
 }

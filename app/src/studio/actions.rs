@@ -140,6 +140,15 @@ impl Studio {
         self.inbox.copy(text);
     }
 
+    /// A link to the recipe to the clipboard. Natively only its end, which can be pasted into any Admix.
+    pub fn copy_link(&mut self) {
+        let fragment = crate::io::link::fragment(&self.document.effective());
+        #[cfg(target_arch = "wasm32")]
+        let fragment = crate::io::assets::address() + &fragment;
+        self.notices.add(Level::Info, "A link to the recipe is on the clipboard.", Vec::new());
+        self.inbox.copy(fragment);
+    }
+
     /// Saves the recipe.
     pub fn save_recipe(&mut self) {
         pick::save(&self.inbox, "recipe.json", "json", self.document.effective().to_json(true).into_bytes());

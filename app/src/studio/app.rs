@@ -23,6 +23,7 @@ use super::tiles::Pane;
 #[cfg(not(target_arch = "wasm32"))]
 use super::watch::Watch;
 use crate::io::dropped::Inbox;
+use crate::io::kept;
 use crate::session::{Desk, Live};
 
 /// The studio.
@@ -80,18 +81,26 @@ pub struct Studio {
     pub(super) gpu: Arc<Gpu>,
     pub(super) counted: Option<(String, [String; 2])>,
     pub(super) exported: Option<Recipe>,
-    pub(super) export_places: Arc<std::sync::Mutex<Vec<(Recipe, std::path::PathBuf)>>>,
+    pub(super) export_places: Arc<std::sync::Mutex<Vec<(Recipe, crate::io::Place)>>>,
     /// The seed to draw the next one from.
     pub(super) dice: u64,
 }
 
 impl Studio {
-    /// On the window's device, with what was kept. Errors: the window was opened without a device.
-    pub fn new(creation: &eframe::CreationContext<'_>) -> Result<Studio, String> {
+    /// On the window's device, with what was kept (`keys` of the history in the store). Errors: the window was opened without a device.
+    pub fn new(creation: &eframe::CreationContext<'_>, keys: Vec<String>) -> Result<Studio, String> {
         let state = creation.wgpu_render_state.as_ref().ok_or("the window has no graphics device")?;
         let gpu = Gpu::from_parts(&state.adapter, state.device.clone(), state.queue.clone(), None);
         let saved = creation.storage.and_then(|s| s.get_string("studio")).and_then(|t| serde_json::from_str(&t).ok());
-        Ok(Studio::with(creation.egui_ctx.clone(), gpu, saved.unwrap_or_default(), History::load()))
+        let (keys, old) = super::history::newest_keys(keys);
+        let history = History::resume(&keys);
+        let studio = Studio::with(creation.egui_ctx.clone(), gpu, saved.unwrap_or_default(), history);
+        kept::load(keys, &studio.inbox);
+        kept::forget(old);
+        // In the tab the page around it watches the device and opens another.
+        #[cfg(not(target_arch = "wasm32"))]
+        studio.watch_device(&state.device);
+        Ok(studio)
     }
 
     pub(super) fn with(context: Context, gpu: Arc<Gpu>, saved: Saved, history: History) -> Studio {
@@ -105,7 +114,7 @@ impl Studio {
         Studio {
             desk: Desk::start(gpu.clone(), wake),
             shelf: Shelf::new(&saved.shelf),
-            dice: history.newest().unwrap_or(0).wrapping_mul(0x9e37_79b9) ^ document.recipe.sample.seed.unwrap_or(1),
+            dice: history.last().wrapping_mul(0x9e37_79b9) ^ document.recipe.sample.seed.unwrap_or(1),
             document,
             #[cfg(not(target_arch = "wasm32"))]
             watch: Watch::start(&saved.prefs.watched, inbox.clone()),
@@ -148,6 +157,21 @@ impl Studio {
             grid: self.grid_setup.clone(),
             tiles: Some(self.tiles.clone()),
         }
+    }
+
+    /// Says so when the device is lost. egui's own drawing lies on it too, so nothing but another start helps.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn watch_device(&self, device: &eframe::wgpu::Device) {
+        let inbox = self.inbox.clone();
+        device.set_device_lost_callback(move |reason, text| {
+            // The end of the program lets go of the device, too.
+            if reason == eframe::wgpu::DeviceLostReason::Unknown {
+                inbox.put(crate::io::dropped::Incoming::Notice {
+                    title: format!("The graphics device was lost: {text}"),
+                    line: "Start Admix again; settings and pictures are kept.".into(),
+                });
+            }
+        });
     }
 
     /// The work in progress.
@@ -205,7 +229,7 @@ impl eframe::App for Studio {
     }
 
     fn save(&mut self, storage: &mut dyn eframe::Storage) {
-        self.history.save();
+        self.keep_history();
         let saved = self.to_save();
         match serde_json::to_string(&saved) {
             Ok(text) => storage.set_string("studio", text),

@@ -3,10 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+#[cfg(not(target_arch = "wasm32"))]
+use crate::io::{kept, store};
 use eframe::egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
-
-/// Names the folder in which settings are kept.
-pub const APP_ID: &str = "admix";
 
 /// How the window opens its device: the adapter's own limits, so that the engine can use all of it.
 pub fn wgpu_options() -> WgpuConfiguration {
@@ -22,7 +21,7 @@ pub fn wgpu_options() -> WgpuConfiguration {
 pub fn data_folder() -> Option<std::path::PathBuf> {
     match std::env::var_os("ADMIX_DATA") {
         Some(path) => Some(path.into()),
-        None => eframe::storage_dir(APP_ID),
+        None => eframe::storage_dir(store::APP_ID),
     }
 }
 
@@ -61,7 +60,7 @@ impl FrameTimes {
 pub fn run(files: &[std::path::PathBuf]) -> Result<(), String> {
     let viewport = egui::ViewportBuilder::default()
         .with_title("Admix")
-        .with_app_id(APP_ID)
+        .with_app_id(store::APP_ID)
         .with_inner_size([1280.0, 820.0])
         .with_min_inner_size([360.0, 420.0])
         .with_drag_and_drop(true);
@@ -74,11 +73,15 @@ pub fn run(files: &[std::path::PathBuf]) -> Result<(), String> {
         ..Default::default()
     };
     let files = files.to_vec();
+    let keys = pollster::block_on(store::keys(kept::HISTORY)).unwrap_or_else(|error| {
+        log::warn!("{error}");
+        Vec::new()
+    });
     eframe::run_native(
         "Admix",
         options,
         Box::new(move |creation| {
-            let mut studio = super::Studio::new(creation)?;
+            let mut studio = super::Studio::new(creation, keys)?;
             studio.take_files(files.iter().map(|f| crate::io::dropped::from_path(f)));
             Ok(Box::new(studio))
         }),

@@ -6,6 +6,8 @@ use admix_engine::Picture;
 use admix_engine::mix::Recipe;
 use egui::{ColorImage, Context, TextureHandle, TextureOptions};
 
+use crate::io::kept::{self, Kept};
+use crate::io::store;
 use crate::session::Finished;
 
 /// One picture (or the pictures of a batch).
@@ -61,6 +63,8 @@ pub struct History {
     /// The entries.
     pub entries: Vec<Entry>,
     next: u64,
+    /// New pictures are kept for the next start; not those of a history that came from nowhere, as in tests.
+    keeps: bool,
 }
 
 /// Entries kept; older ones leave.
@@ -83,7 +87,7 @@ impl History {
         self.entries.push(entry);
         if self.entries.len() > MOST {
             let gone = self.entries.remove(0);
-            storage::remove(gone.id);
+            self.forget(gone.id);
         }
         self.next
     }
@@ -98,111 +102,78 @@ impl History {
         self.entries.last().map(|e| e.id)
     }
 
+    /// The highest number given so far, 0 at the very first start.
+    pub fn last(&self) -> u64 {
+        self.next
+    }
+
+    /// Lets go of everything that lies on the device.
+    #[cfg(target_arch = "wasm32")]
+    pub fn drop_textures(&mut self) {
+        for entry in &mut self.entries {
+            entry.textures.clear();
+        }
+    }
+
     /// Takes an entry away.
     pub fn remove(&mut self, id: u64) {
         self.entries.retain(|e| e.id != id);
-        storage::remove(id);
+        self.forget(id);
     }
 
-    /// Writes what is new to where it lasts.
-    pub fn save(&mut self) {
-        for entry in self.entries.iter_mut().filter(|e| !e.is_saved) {
+    /// Writes what is new to where it lasts. What cannot be written is said once, to `failed`, and not tried again.
+    pub fn save(&mut self, failed: impl Fn(String) + Clone + 'static) {
+        for entry in self.entries.iter_mut().filter(|e| self.keeps && !e.is_saved) {
             // The first picture stands for a batch: its recipe makes the others again.
-            match entry.png(0).and_then(|png| storage::write(entry.id, &png)) {
-                Ok(()) => entry.is_saved = true,
-                Err(error) => log::warn!("history: {error}"),
+            entry.is_saved = true;
+            match entry.png(0) {
+                Ok(png) => {
+                    let key = kept::key(entry.id);
+                    let failed = failed.clone();
+                    store::start(async move { store::write(&key, &png).await }, move |error| failed(error));
+                }
+                Err(error) => failed(error),
             }
         }
     }
 
-    /// What was there when the program was last closed.
-    pub fn load() -> History {
-        let mut history = History::default();
-        for (id, png) in storage::read_all() {
-            let restored = crate::io::restore(&png, &Recipe::new("builtin:mini"));
-            let picture = Picture::decode(&png, "history");
-            let texts = admix_engine::picture::png_texts(&png).unwrap_or_default();
-            if let (Ok(restored), Ok(picture)) = (restored, picture) {
-                let infotext = texts.into_iter().find(|(k, _)| k == "parameters").map(|(_, t)| t).unwrap_or_default();
-                history.next = history.next.max(id);
-                history.entries.push(Entry {
-                    id,
-                    pictures: vec![Arc::new(picture)],
-                    recipe: restored.recipe,
-                    infotext,
-                    seconds: None,
-                    textures: Vec::new(),
-                    is_saved: true,
-                });
-            }
+    /// Goes on where an earlier start ended: numbers go on after its pictures, which come later ([`History::take_kept`]), and new
+    /// ones are kept as well.
+    pub fn resume(keys: &[String]) -> History {
+        let next = keys.iter().filter_map(|key| kept::id(key)).max().unwrap_or(0);
+        History { entries: Vec::new(), next, keeps: true }
+    }
+
+    fn forget(&self, id: u64) {
+        if self.keeps {
+            kept::forget(vec![kept::key(id)]);
         }
-        history
+    }
+
+    /// Takes in a picture that an earlier start kept.
+    pub fn take_kept(&mut self, kept: Kept) {
+        let at = self.entries.partition_point(|e| e.id < kept.id);
+        if self.entries.get(at).is_some_and(|e| e.id == kept.id) {
+            return;
+        }
+        let entry = Entry {
+            id: kept.id,
+            pictures: vec![Arc::new(kept.picture)],
+            recipe: kept.recipe,
+            infotext: kept.infotext,
+            seconds: None,
+            textures: Vec::new(),
+            is_saved: true,
+        };
+        self.entries.insert(at, entry);
     }
 }
 
-/// Files in the program's data folder.
-#[cfg(not(target_arch = "wasm32"))]
-mod storage {
-    use std::path::PathBuf;
-
-    fn folder() -> Option<PathBuf> {
-        // Tests and trial runs keep their pictures apart.
-        match std::env::var_os("ADMIX_DATA") {
-            Some(path) => Some(PathBuf::from(path).join("history")),
-            None => Some(eframe::storage_dir(crate::studio::frame::APP_ID)?.join("history")),
-        }
-    }
-
-    fn path(id: u64) -> Option<PathBuf> {
-        Some(folder()?.join(format!("{id:08}.png")))
-    }
-
-    pub fn write(id: u64, png: &[u8]) -> Result<(), String> {
-        let path = path(id).ok_or("there is no data folder")?;
-        let fail = |e: std::io::Error| format!("cannot write {}: {e}", path.display());
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(fail)?;
-        }
-        crate::io::pick::write_beside(&path, png).map_err(fail)
-    }
-
-    pub fn remove(id: u64) {
-        if let Some(path) = path(id) {
-            // It may never have been written.
-            let _ = std::fs::remove_file(path);
-        }
-    }
-
-    pub fn read_all() -> Vec<(u64, Vec<u8>)> {
-        let Some(entries) = folder().and_then(|f| std::fs::read_dir(f).ok()) else { return Vec::new() };
-        let mut found: Vec<(u64, PathBuf)> = entries
-            .filter_map(|e| {
-                let path = e.ok()?.path();
-                let id = path.file_stem()?.to_str()?.parse().ok()?;
-                (path.extension()? == "png").then_some((id, path))
-            })
-            .collect();
-        found.sort();
-        let first = found.len().saturating_sub(super::MOST);
-        found.drain(..first);
-        found.into_iter().filter_map(|(id, path)| Some((id, std::fs::read(path).ok()?))).collect()
-    }
-}
-
-/// The browser's local storage.
-#[cfg(target_arch = "wasm32")]
-mod storage {
-    use crate::io::assets;
-
-    pub fn write(id: u64, png: &[u8]) -> Result<(), String> {
-        assets::keep(id, png)
-    }
-
-    pub fn remove(id: u64) {
-        assets::forget(id);
-    }
-
-    pub fn read_all() -> Vec<(u64, Vec<u8>)> {
-        assets::kept()
-    }
+/// The keys to read, and those too old to be kept any longer.
+pub fn newest_keys(mut keys: Vec<String>) -> (Vec<String>, Vec<String>) {
+    keys.retain(|key| kept::id(key).is_some());
+    keys.sort_by_key(|key| kept::id(key));
+    let old = keys.len().saturating_sub(MOST);
+    let old = keys.drain(..old).collect();
+    (keys, old)
 }

@@ -1,9 +1,7 @@
 //! Files that come in: onto the shelf, into the history, or as settings.
 
-use admix_engine::mix::Recipe;
-
 use super::Studio;
-use super::notices::Fix;
+use super::notices::{Fix, Level};
 use crate::io::catalogue;
 use crate::io::dropped::Incoming;
 #[cfg(not(target_arch = "wasm32"))]
@@ -27,7 +25,7 @@ impl Studio {
                     self.details = Some(reference);
                 }
                 Incoming::Picture { name, bytes } => self.take_picture(&name, &bytes),
-                Incoming::Recipe { name, text } => match Recipe::from_json(&text) {
+                Incoming::Recipe { name, text } => match crate::io::link::read(&text) {
                     Ok(recipe) => {
                         self.document.adopt(recipe);
                         self.report_missing(&name, Vec::new());
@@ -36,6 +34,18 @@ impl Studio {
                 },
                 Incoming::Found(reference) => self.shelf.discover(&reference),
                 Incoming::Watch(folder) => self.add_watched(folder),
+                Incoming::Returned { reference, bundle } => {
+                    let base = self.document.recipe.base.reference.clone();
+                    self.shelf.add(&mut self.desk, &reference, Some(bundle), &base);
+                }
+                Incoming::Kept(kept) => {
+                    let id = kept.id;
+                    self.history.take_kept(*kept);
+                    if self.canvas.is_empty() {
+                        self.canvas.show_entry(id);
+                    }
+                }
+                Incoming::Notice { title, line } => self.notices.add(Level::Error, title, vec![line]),
                 Incoming::Saved(name) => self.notices.info(format!("Saved {name}")),
                 Incoming::Failed(error) => self.notices.error(error),
             }
@@ -86,10 +96,19 @@ impl Studio {
                 self.live_render.settle(&self.document);
                 self.canvas.show_entry(id);
                 self.prefs.history_open = true;
+                self.keep_history();
                 self.report_missing(name, restored.unresolved);
             }
             Err(error) => self.notices.error(format!("{name}: {error}")),
         }
+    }
+
+    /// Keeps new pictures for the next start.
+    pub(super) fn keep_history(&mut self) {
+        let inbox = self.inbox.clone();
+        self.history.save(move |error| {
+            inbox.put(Incoming::Failed(format!("{error}; save the picture as a file to keep it")));
+        });
     }
 
     /// Says what of restored settings has nothing to stand on here.

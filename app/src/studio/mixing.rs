@@ -66,16 +66,11 @@ impl Studio {
         let recipe = self.document.effective();
         let name =
             format!("{}.safetensors", self.document.summary().replace([' ', '+', ',', '/'], "-").replace("--", "-"));
-        #[cfg(not(target_arch = "wasm32"))]
-        {
-            let (places, inbox) = (self.export_places.clone(), self.inbox.clone());
-            pick::save_place(&name, move |path| {
-                places.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((recipe, path));
-                inbox.wake();
-            });
-        }
-        #[cfg(target_arch = "wasm32")]
-        self.desk.submit(Work::Export(Box::new(Export { recipe, path: None, name })));
+        let (places, inbox) = (self.export_places.clone(), self.inbox.clone());
+        pick::save_place(&name, &self.inbox, move |place| {
+            places.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((recipe, place));
+            inbox.wake();
+        });
     }
 
     /// Bytes a render of these settings takes, and a line about it.

@@ -18,6 +18,8 @@ mod panels;
 mod prefs;
 mod shelf;
 mod shortcuts;
+#[cfg(target_arch = "wasm32")]
+mod state;
 mod studies;
 mod study;
 #[cfg(test)]
@@ -33,3 +35,5 @@ pub use app::Studio;
 #[cfg(not(target_arch = "wasm32"))]
 pub use frame::run;
 pub use frame::wgpu_options;
+#[cfg(target_arch = "wasm32")]
+pub use state::Carried;

@@ -21,10 +21,7 @@ impl Studio {
                     }
                     self.shelf.learn(&reference, against, card);
                 }
-                News::Exported { name, bytes } => match bytes {
-                    None => self.notices.info(format!("Exported {name}")),
-                    Some(bytes) => pick::save(&self.inbox, &name, "safetensors", bytes),
-                },
+                News::Exported { name } => self.notices.info(format!("Exported {name}")),
                 News::Counted { texts, counts } => {
                     if self.counted.as_ref().is_some_and(|(_, t)| *t == texts) {
                         self.counts = counts;
@@ -43,10 +40,9 @@ impl Studio {
             }
         }
         let places = std::mem::take(&mut *self.export_places.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        for (recipe, path) in places {
+        for (recipe, place) in places {
             self.exported = Some(recipe.clone());
-            let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-            self.desk.submit(Work::Export(Box::new(Export { recipe, path: Some(path), name })));
+            self.desk.submit(Work::Export(Box::new(Export { recipe, place })));
         }
     }
 
@@ -69,6 +65,7 @@ impl Studio {
         self.thumbs.learn(context, &finished);
         self.thumbs.note_pace(finished.seconds);
         let id = self.history.add(finished);
+        self.keep_history();
         let is_compared = self.canvas.other;
         self.canvas.show_entry(id);
         // A knob was let go: what it was like before lies under the new picture, a drag away.

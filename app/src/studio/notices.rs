@@ -176,6 +176,19 @@ impl Notices {
         chosen
     }
 
+    /// The messages on show: how grave, and what.
+    #[cfg(target_arch = "wasm32")]
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|n| {
+            let level = match n.level {
+                Level::Info => "info",
+                Level::Warning => "warning",
+                Level::Error => "error",
+            };
+            (level, n.title.as_str())
+        })
+    }
+
     /// Titles on show (tests look at them).
     #[cfg(test)]
     pub fn titles(&self) -> Vec<&str> {

@@ -48,6 +48,7 @@ pub const COMMANDS: &[Command] = &[
     key("Compare: side by side", "C", NONE, Key::C, |s| s.compare_as(Compare::SideBySide)),
     key("Save picture as PNG", "Ctrl+S", COMMAND, Key::S, |s| s.save_shown()),
     by_name("Copy recipe", |s| s.copy_recipe()),
+    by_name("Copy a link to the recipe", |s| s.copy_link()),
     by_name("Save recipe", |s| s.save_recipe()),
     key("Export the mix", "Ctrl+E", COMMAND, Key::E, |s| s.export()),
     key("Add files", "Ctrl+O", COMMAND, Key::O, |s| pick::open(&s.inbox)),

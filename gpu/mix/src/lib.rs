@@ -8,7 +8,6 @@ pub mod bench;
 pub mod blocks;
 pub mod change;
 mod error;
-#[cfg(not(target_arch = "wasm32"))]
 mod export;
 #[cfg(not(target_arch = "wasm32"))]
 mod export_delta;
@@ -26,7 +25,6 @@ mod sums;
 mod testing;
 
 pub use error::MixError;
-#[cfg(not(target_arch = "wasm32"))]
 pub use export::{ExportLayout, ExportProgress, ExportReport};
 pub use method::{Knob, Method, method, methods};
 pub use mixer::{AdapterReport, Effective, Mixer, ModelReport, SidePart};

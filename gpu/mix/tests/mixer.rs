@@ -195,6 +195,10 @@ fn an_export_holds_the_bits_that_pictures_are_made_with() {
         let first = std::fs::read(&out).expect("reads");
         pollster::block_on(mixer.export(&out, ExportLayout::Same, &mut |_| true)).expect("writes");
         assert_eq!(first, std::fs::read(&out).expect("reads"), "the same recipe gives the same bytes");
+        // Without a path, as a browser tab writes it.
+        let mut streamed = Vec::new();
+        pollster::block_on(mixer.export_to(&mut streamed, ExportLayout::Same, &mut |_| true)).expect("writes");
+        assert!(streamed == first, "streamed bytes are the file's");
     }
     let names: Vec<_> = std::fs::read_dir(&folder.0).expect("reads").flatten().map(|e| e.file_name()).collect();
     assert_eq!(names, ["mix.safetensors"], "nothing else is left behind");

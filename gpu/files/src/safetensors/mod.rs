@@ -9,7 +9,7 @@ pub use header::{HeaderProblem, MAX_HEADER_BYTES};
 pub use sniff::refuse_by_name;
 #[cfg(not(target_arch = "wasm32"))]
 pub use writer::FileWriter;
-pub use writer::{TensorSpec, header_bytes, write_to_vec};
+pub use writer::{Sink, SinkWriter, TensorSpec, WriteFuture, header_bytes, write_to_vec};
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};

@@ -2,7 +2,9 @@
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::source::Shareable;
 use indexmap::IndexMap;
+use std::pin::Pin;
 
 /// A tensor to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +80,87 @@ pub fn write_to_vec(
     Ok(out)
 }
 
+/// The future of a write.
+#[cfg(not(target_arch = "wasm32"))]
+pub type WriteFuture<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
+/// The future of a write.
+#[cfg(target_arch = "wasm32")]
+pub type WriteFuture<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
+
+/// Where the bytes of one file go, piece after piece, where there is no path to write to (a browser's file handle).
+pub trait Sink: Shareable {
+    /// Appends `bytes`; the next piece is handed over only when the future is ready.
+    fn put<'a>(&'a mut self, bytes: &'a [u8]) -> WriteFuture<'a>;
+}
+
+impl Sink for Vec<u8> {
+    fn put<'a>(&'a mut self, bytes: &'a [u8]) -> WriteFuture<'a> {
+        self.extend_from_slice(bytes);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// The tensors of a file in their order, of which the first `next` are written.
+struct Order {
+    tensors: Vec<TensorSpec>,
+    next: usize,
+}
+
+impl Order {
+    /// Checks that `name` is due and that its bytes are as many as its shape says.
+    fn take(&mut self, name: &str, bytes: usize) -> Result<()> {
+        let Some(t) = self.tensors.get(self.next) else {
+            return Err(Error::Usage(format!("tensor `{name}` comes after the last one")));
+        };
+        if t.name != name {
+            return Err(Error::Usage(format!("tensor `{name}` was written where `{}` was due", t.name)));
+        }
+        let wanted = t.bytes()?;
+        if wanted != bytes as u64 {
+            return Err(Error::Usage(format!("tensor `{name}` got {bytes} bytes instead of {wanted}")));
+        }
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Checks that none is missing.
+    fn end(&self) -> Result<()> {
+        match self.tensors.get(self.next) {
+            Some(t) => Err(Error::Usage(format!("tensor `{}` was never written", t.name))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Writes one file tensor by tensor into a [`Sink`]. Whoever owns the sink decides what becomes of a file that was not finished.
+pub struct SinkWriter<'a> {
+    sink: &'a mut dyn Sink,
+    order: Order,
+}
+
+impl<'a> SinkWriter<'a> {
+    /// Writes the header.
+    pub async fn create(
+        sink: &'a mut dyn Sink,
+        tensors: Vec<TensorSpec>,
+        metadata: &IndexMap<String, String>,
+    ) -> Result<Self> {
+        sink.put(&header_bytes(&tensors, metadata)?).await?;
+        Ok(SinkWriter { sink, order: Order { tensors, next: 0 } })
+    }
+
+    /// Writes the next tensor's bytes; `name` must be the next one in the order given.
+    pub async fn write(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.order.take(name, bytes.len())?;
+        self.sink.put(bytes).await
+    }
+
+    /// Checks that everything was written.
+    pub fn finish(self) -> Result<()> {
+        self.order.end()
+    }
+}
+
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::FileWriter;
 
@@ -95,8 +178,7 @@ mod native {
         file: Option<BufWriter<File>>,
         temporary: PathBuf,
         path: PathBuf,
-        tensors: Vec<TensorSpec>,
-        next: usize,
+        order: Order,
     }
 
     impl FileWriter {
@@ -114,37 +196,21 @@ mod native {
             // The process number keeps two writers of the same name apart.
             let temporary = path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
             let file = File::create(&temporary).map_err(|e| cannot_write(&path, e))?;
-            let mut writer = FileWriter { file: Some(BufWriter::new(file)), temporary, path, tensors, next: 0 };
+            let order = Order { tensors, next: 0 };
+            let mut writer = FileWriter { file: Some(BufWriter::new(file)), temporary, path, order };
             writer.put(&header)?;
             Ok(writer)
         }
 
         /// Writes the next tensor's bytes; `name` must be the next one in the order given.
         pub fn write(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
-            let Some(t) = self.tensors.get(self.next) else {
-                return Err(Error::Usage(format!("tensor `{name}` comes after the last one")));
-            };
-            if t.name != name {
-                return Err(Error::Usage(format!("tensor `{name}` was written where `{}` was due", t.name)));
-            }
-            if t.bytes()? != bytes.len() as u64 {
-                let wanted = t.bytes()?;
-                return Err(Error::Usage(format!("tensor `{name}` got {} bytes instead of {wanted}", bytes.len())));
-            }
-            self.next += 1;
+            self.order.take(name, bytes.len())?;
             self.put(bytes)
-        }
-
-        /// The tensor that must be written next.
-        pub fn next(&self) -> Option<&TensorSpec> {
-            self.tensors.get(self.next)
         }
 
         /// Flushes the file to disk and gives it its name.
         pub fn finish(mut self) -> Result<()> {
-            if let Some(t) = self.next() {
-                return Err(Error::Usage(format!("tensor `{}` was never written", t.name)));
-            }
+            self.order.end()?;
             let Some(buffered) = self.file.take() else { return Ok(()) };
             let failed = |e| cannot_write(&self.path, e);
             let file = buffered.into_inner().map_err(|e| failed(e.into_error()))?;

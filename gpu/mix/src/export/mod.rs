@@ -1,9 +1,12 @@
 //! Writing a mix: tensor by tensor, the next one's computation running while the last one's bytes are written.
 
-use std::path::{Path, PathBuf};
+#[cfg(not(target_arch = "wasm32"))]
+mod path;
 
-use admix_files::checkpoint::{Content, Export, ExportTensor, Layout};
-use admix_files::safetensors::{FileWriter, TensorSpec};
+use std::path::PathBuf;
+
+use admix_files::checkpoint::{Content, Export, ExportFile, ExportTensor, Layout};
+use admix_files::safetensors::{Sink, SinkWriter, TensorSpec};
 use admix_files::{Checkpoint, DType};
 use indexmap::IndexMap;
 use serde_json::json;
@@ -61,81 +64,61 @@ pub struct ExportReport {
     pub bytes: u64,
 }
 
-/// A temporary path that is removed unless it was renamed.
-struct Temporary(Option<PathBuf>);
+/// Takes the tensors of one file in order.
+trait Writer {
+    async fn write(&mut self, key: &str, bytes: &[u8]) -> Result<(), MixError>;
+}
 
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Some(path) = self.0.take() {
-            // Best effort: the error that led here is the one worth reporting.
-            let _ = std::fs::remove_dir_all(path);
-        }
+impl Writer for SinkWriter<'_> {
+    async fn write(&mut self, key: &str, bytes: &[u8]) -> Result<(), MixError> {
+        Ok(SinkWriter::write(self, key, bytes).await?)
     }
 }
 
-fn failed(path: &Path, error: std::io::Error) -> MixError {
-    MixError::Output(format!("cannot write {}: {error}", path.display()))
+/// Tells `progress` of every tensor and stops where it says so.
+fn ticker(
+    plan: &Export,
+    progress: &mut dyn FnMut(ExportProgress) -> bool,
+) -> impl FnMut(&ExportReport) -> Result<(), MixError> {
+    let total = plan.files.iter().map(|f| f.tensors.len()).sum();
+    move |report| {
+        let going = progress(ExportProgress { done: report.tensors, total, bytes: report.bytes });
+        if going { Ok(()) } else { Err(MixError::Cancelled) }
+    }
 }
 
 impl Mixer {
-    /// Writes the mix to `out` under a temporary name and renames it when it is whole.
+    /// Writes the mix as one file into `sink`: the bytes that [`Mixer::export`] writes to a path, where there are no paths.
     ///
-    /// `dtype` of [`Mixer::with_dtype`] decides the type; integer tensors are copied as they are. `progress` is called after every tensor and
-    /// stops the work by returning false. Errors: an output that cannot be written, a layout that cannot hold the model, a result that is not
-    /// finite (named).
-    pub async fn export(
+    /// `progress` is called after every tensor and stops the work by returning false. Errors: a layout that is a folder or cannot hold the
+    /// model, a sink that takes no more, a result that is not finite (named).
+    pub async fn export_to(
         &self,
-        out: &Path,
+        sink: &mut dyn Sink,
         layout: ExportLayout,
         progress: &mut dyn FnMut(ExportProgress) -> bool,
     ) -> Result<ExportReport, MixError> {
-        let one_file = out.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
+        let plan = self.plan(layout, true).await?;
+        let [file] = &plan.files[..] else {
+            return Err(MixError::Output("this layout is a folder; here a mix can only be written as one file".into()));
+        };
+        let mut report = ExportReport { out: PathBuf::new(), files: Vec::new(), tensors: 0, changed: 0, bytes: 0 };
+        let mut writer = SinkWriter::create(sink, self.specs(file), &self.metadata(&plan)).await?;
+        self.write_tensors(file, &mut writer, &mut report, &mut ticker(&plan, progress)).await?;
+        writer.finish()?;
+        report.files.push(file.path.clone());
+        Ok(report)
+    }
+
+    /// Which file gets which key.
+    async fn plan(&self, layout: ExportLayout, one_file: bool) -> Result<Export, MixError> {
         let plan = self.base().export(match layout {
             ExportLayout::Same if one_file => Layout::SameInOneFile,
             ExportLayout::Same => Layout::Same,
             ExportLayout::Ldm => Layout::Ldm,
             ExportLayout::Diffusers => Layout::Diffusers,
         });
-        let plan = plan.await?;
-        if plan.is_folder && one_file {
-            let text = format!("{}: this layout is a folder; name one, without .safetensors", out.display());
-            return Err(MixError::Output(text));
-        }
-        if !plan.is_folder && !one_file {
-            let text = format!("{}: this layout is one file; give it a name that ends in .safetensors", out.display());
-            return Err(MixError::Output(text));
-        }
-        let total: usize = plan.files.iter().map(|f| f.tensors.len()).sum();
-        let mut report = ExportReport { out: out.into(), files: Vec::new(), tensors: 0, changed: 0, bytes: 0 };
-        let mut tick = |report: &ExportReport| {
-            let going = progress(ExportProgress { done: report.tensors, total, bytes: report.bytes });
-            if going { Ok(()) } else { Err(MixError::Cancelled) }
-        };
-        if !plan.is_folder {
-            self.write_files(&plan, out, &mut report, &mut tick).await?;
-            return Ok(report);
-        }
-        if std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) || out.is_file() {
-            let text = format!("{} already exists and is not empty; remove it or choose another name", out.display());
-            return Err(MixError::Output(text));
-        }
-        let name = out.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let beside = out.with_file_name(format!(".{name}.{}.part", std::process::id()));
-        let mut temporary = Temporary(Some(beside.clone()));
-        std::fs::create_dir(&beside).map_err(|e| failed(out, e))?;
-        for (path, text) in &plan.texts {
-            let path = beside.join(path);
-            if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder).map_err(|e| failed(out, e))?;
-            }
-            std::fs::write(&path, text).map_err(|e| failed(out, e))?;
-        }
-        self.write_files(&plan, &beside, &mut report, &mut tick).await?;
-        // An empty folder of that name may be replaced.
-        let _ = std::fs::remove_dir(out);
-        std::fs::rename(&beside, out).map_err(|e| failed(out, e))?;
-        temporary.0 = None;
-        Ok(report)
+        Ok(plan.await?)
     }
 
     /// Strings that every written file carries: the recipe, and what other programs look for.
@@ -173,44 +156,36 @@ impl Mixer {
         metadata
     }
 
-    async fn write_files(
+    /// What a file's header says of its tensors.
+    fn specs(&self, file: &ExportFile) -> Vec<TensorSpec> {
+        let spec =
+            |t: &ExportTensor| TensorSpec { name: t.key.clone(), dtype: self.written_type(t), shape: t.shape.clone() };
+        file.tensors.iter().map(spec).collect()
+    }
+
+    async fn write_tensors(
         &self,
-        plan: &Export,
-        out: &Path,
+        file: &ExportFile,
+        writer: &mut impl Writer,
         report: &mut ExportReport,
         tick: &mut impl FnMut(&ExportReport) -> Result<(), MixError>,
     ) -> Result<(), MixError> {
-        let metadata = self.metadata(plan);
-        for file in &plan.files {
-            let path = if plan.is_folder { out.join(&file.path) } else { out.to_path_buf() };
-            if let Some(folder) = path.parent().filter(|_| plan.is_folder) {
-                std::fs::create_dir_all(folder).map_err(|e| failed(out, e))?;
+        // One tensor ahead: the device computes the next while this one's bytes are read back and written.
+        let mut ahead = None;
+        for (at, tensor) in file.tensors.iter().enumerate() {
+            let current = match ahead.take() {
+                Some(started) => started,
+                None => self.start_tensor(tensor).await?,
+            };
+            if let Some(next) = file.tensors.get(at + 1) {
+                ahead = Some(self.start_tensor(next).await?);
             }
-            let specs = file.tensors.iter().map(|t| TensorSpec {
-                name: t.key.clone(),
-                dtype: self.written_type(t),
-                shape: t.shape.clone(),
-            });
-            let mut writer = FileWriter::create(&path, specs.collect(), &metadata)?;
-            // One tensor ahead: the device computes the next while this one's bytes are read back and written.
-            let mut ahead = None;
-            for (at, tensor) in file.tensors.iter().enumerate() {
-                let current = match ahead.take() {
-                    Some(started) => started,
-                    None => self.start_tensor(tensor).await?,
-                };
-                if let Some(next) = file.tensors.get(at + 1) {
-                    ahead = Some(self.start_tensor(next).await?);
-                }
-                let bytes = self.finish_tensor(tensor, current).await?;
-                writer.write(&tensor.key, &bytes)?;
-                report.tensors += 1;
-                report.bytes += bytes.len() as u64;
-                report.changed += usize::from(tensor.names().iter().any(|n| self.is_touched(n)));
-                tick(report)?;
-            }
-            writer.finish()?;
-            report.files.push(file.path.clone());
+            let bytes = self.finish_tensor(tensor, current).await?;
+            writer.write(&tensor.key, &bytes).await?;
+            report.tensors += 1;
+            report.bytes += bytes.len() as u64;
+            report.changed += usize::from(tensor.names().iter().any(|n| self.is_touched(n)));
+            tick(report)?;
         }
         Ok(())
     }

@@ -1,0 +1,141 @@
+//! Where an export goes: a path natively; in the tab a file the person chose, or one that becomes a download when it is whole.
+
+#[cfg(not(target_arch = "wasm32"))]
+use std::path::PathBuf;
+
+/// A place that a checkpoint can be written to.
+#[cfg(not(target_arch = "wasm32"))]
+#[derive(Clone, Debug)]
+pub struct Place(pub PathBuf);
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Place {
+    /// File name for people.
+    pub fn name(&self) -> String {
+        self.0.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+pub use web::Place;
+
+#[cfg(target_arch = "wasm32")]
+mod web {
+    use admix_engine::files::Error;
+    use admix_engine::files::safetensors::{Sink, WriteFuture};
+    use js_sys::{Array, Function, Object, Promise, Reflect};
+    use wasm_bindgen::{JsCast as _, JsValue};
+    use wasm_bindgen_futures::JsFuture;
+    use web_sys::{FileSystemFileHandle, FileSystemWritableFileStream};
+
+    use crate::io::assets::{download_file, words};
+    use crate::io::store;
+
+    /// Where files wait that become downloads.
+    const FOLDER: &str = "exports";
+
+    /// A place that a checkpoint can be written to.
+    #[derive(Clone, Debug)]
+    pub struct Place {
+        handle: FileSystemFileHandle,
+        is_download: bool,
+    }
+
+    impl Place {
+        /// Asks for a file with the browser's dialog; where there is none, takes a file of the page's own that is downloaded in the end.
+        /// None: the person closed the dialog.
+        pub async fn ask(name: &str) -> Result<Option<Place>, String> {
+            let window = web_sys::window().ok_or("there is no page")?;
+            // File System Access, <https://wicg.github.io/file-system-access/>: not in every browser with WebGPU.
+            let picker = Reflect::get(&window, &"showSaveFilePicker".into()).unwrap_or(JsValue::UNDEFINED);
+            let Ok(picker) = picker.dyn_into::<Function>() else { return Place::download(name).await.map(Some) };
+            let promise = picker.call1(&window, &picker_options(name)).map_err(|e| words(&e))?;
+            let promise: Promise = promise.dyn_into().map_err(|_| "the save dialog gave no answer".to_string())?;
+            match JsFuture::from(promise).await {
+                Ok(handle) => {
+                    let handle = handle.dyn_into().map_err(|_| "the save dialog gave no file".to_string())?;
+                    Ok(Some(Place { handle, is_download: false }))
+                }
+                Err(e) if Reflect::get(&e, &"name".into()).is_ok_and(|name| name == "AbortError") => Ok(None),
+                // Not allowed here (no click just before, a page inside another): a download always is.
+                Err(_) => Place::download(name).await.map(Some),
+            }
+        }
+
+        async fn download(name: &str) -> Result<Place, String> {
+            // What became of the last download is known to the browser alone; by now it is done.
+            for key in store::keys(FOLDER).await? {
+                store::remove(&key).await?;
+            }
+            let handle = store::create(&format!("{FOLDER}/{}", store::as_key(name))).await?;
+            Ok(Place { handle, is_download: true })
+        }
+
+        /// File name for people.
+        pub fn name(&self) -> String {
+            self.handle.name()
+        }
+
+        /// Opens it for writing. Nothing of what was there changes before [`PlaceSink::finish`].
+        pub async fn open(&self) -> Result<PlaceSink, String> {
+            let stream = JsFuture::from(self.handle.create_writable()).await.map_err(|e| self.failed(&e))?;
+            let stream = stream.dyn_into().map_err(|e| self.failed(&e))?;
+            Ok(PlaceSink { place: self.clone(), stream })
+        }
+
+        fn failed(&self, error: &JsValue) -> String {
+            format!("cannot write {}: {}", self.name(), words(error))
+        }
+    }
+
+    fn picker_options(name: &str) -> Object {
+        let accept = Object::new();
+        let kind = Object::new();
+        let options = Object::new();
+        // Setting a property of a fresh object cannot fail.
+        let set = |object: &Object, key: &str, value: &JsValue| drop(Reflect::set(object, &key.into(), value));
+        set(&accept, "application/octet-stream", &Array::of1(&".safetensors".into()));
+        set(&kind, "description", &"safetensors".into());
+        set(&kind, "accept", &accept);
+        set(&options, "suggestedName", &name.into());
+        set(&options, "types", &Array::of1(&kind));
+        options
+    }
+
+    /// A file that is being written.
+    pub struct PlaceSink {
+        place: Place,
+        stream: FileSystemWritableFileStream,
+    }
+
+    impl PlaceSink {
+        /// Puts what was written in place and hands it over. Errors: no room.
+        pub async fn finish(self) -> Result<(), String> {
+            let failed = |e: JsValue| self.place.failed(&e);
+            JsFuture::from(self.stream.close()).await.map_err(failed)?;
+            if !self.place.is_download {
+                return Ok(());
+            }
+            let file = JsFuture::from(self.place.handle.get_file()).await.map_err(failed)?;
+            let file: web_sys::File = file.dyn_into().map_err(failed)?;
+            download_file(&self.place.name(), &file)
+        }
+
+        /// Forgets what was written.
+        pub async fn abort(self) {
+            // The failure that led here is the one worth telling.
+            let _ = JsFuture::from(self.stream.abort()).await;
+        }
+    }
+
+    impl Sink for PlaceSink {
+        fn put<'a>(&'a mut self, bytes: &'a [u8]) -> WriteFuture<'a> {
+            Box::pin(async move {
+                let failed = |e: JsValue| Error::Usage(self.place.failed(&e));
+                let copy = js_sys::Uint8Array::from(bytes);
+                JsFuture::from(self.stream.write_with_js_u8_array(&copy).map_err(failed)?).await.map_err(failed)?;
+                Ok(())
+            })
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The studio seen from outside: what moves from one studio to the next when the device is lost, and what scripts may read.
+
+use egui::util::undoer::Undoer;
+use serde_json::{Value, json};
+
+use super::Studio;
+use super::prefs::Prefs;
+use super::document::Document;
+use super::history::History;
+use crate::session::{Purpose, Stage};
+
+/// Everything a person made or set, without anything that lay on the device.
+pub struct Carried {
+    document: Document,
+    prefs: Prefs,
+    undo: Undoer<Document>,
+    history: History,
+    shown: Option<u64>,
+}
+
+impl Studio {
+    /// Stops the work and hands out what another studio can go on with.
+    pub fn leave(&mut self) -> Carried {
+        self.desk.cancel(true);
+        let mut history = std::mem::take(&mut self.history);
+        history.drop_textures();
+        Carried {
+            document: self.document.clone(),
+            prefs: self.prefs.clone(),
+            undo: self.undo.clone(),
+            history,
+            shown: self.canvas.shown,
+        }
+    }
+
+    /// Goes on with what another studio left.
+    pub fn join(&mut self, carried: Carried) {
+        let Carried { document, prefs, undo, history, shown } = carried;
+        self.live_render.settle(&document);
+        (self.document, self.prefs, self.undo, self.history) = (document, prefs, undo, history);
+        self.canvas.shown = shown;
+    }
+
+    /// What is on show, for scripts: see `web/boot.js`.
+    pub fn state(&self) -> Value {
+        let live = self.live().map(|live| {
+            let (stage, done, total) = match live.stage {
+                Stage::Starting => ("starting", 0, 0),
+                Stage::Weights { done, total } => ("weights", done, total),
+                Stage::Text => ("text", 0, 0),
+                Stage::Step { done, total } => ("step", done, total),
+                Stage::Decode { done, total } => ("decode", done, total),
+                Stage::Export { done, total } => ("export", done, total),
+            };
+            let purpose = match live.purpose {
+                Purpose::Asked => "asked",
+                Purpose::Scrub => "quick",
+                Purpose::Settle => "settle",
+            };
+            let preview = live.preview.as_ref().map(|(_, step)| step);
+            json!({ "id": live.id, "purpose": purpose, "stage": stage, "done": done, "total": total, "preview": preview })
+        });
+        let history = self.history.entries.iter().map(|e| {
+            let size = e.pictures.first().map(|p| [p.width, p.height]);
+            json!({ "id": e.id, "prompt": e.recipe.sample.prompt, "seed": e.recipe.sample.seed, "size": size, "seconds": e.seconds })
+        });
+        let shelf = self.shelf.items.iter().map(|i| {
+            json!({ "reference": i.reference, "name": i.name, "adapter": i.is_adapter(), "builtin": i.builtin,
+                    "read": i.card.is_some(), "sound": i.is_sound(), "line": i.line() })
+        });
+        let recipe: Value = serde_json::from_str(&self.document.effective().to_json(false)).unwrap_or_default();
+        json!({
+            "device": self.device_line(),
+            "busy": self.desk.is_busy(),
+            "waiting": self.desk.waiting(),
+            "live": live,
+            "recipe": recipe,
+            "shown": self.canvas.shown,
+            "history": history.collect::<Vec<_>>(),
+            "shelf": shelf.collect::<Vec<_>>(),
+            "notices": self.notices.all().map(|(level, title)| json!({ "level": level, "title": title })).collect::<Vec<_>>(),
+            "liveMode": self.prefs.live,
+        })
+    }
+}

@@ -1,0 +1,45 @@
+//! The browser version's page, and the tests that drive it in a real Chromium (`tests/browser`).
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::process::{command, find, release_binary, root, run as run_command, target_dir};
+use crate::setup::{self, Need};
+use crate::web;
+
+/// The profile of the page that is tested: the one for people takes minutes longer to build and runs the same code.
+const PROFILE: &str = "wasm-dev";
+/// What Chromium is called: on Debian, elsewhere, and Google's own.
+const CHROMIUM: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
+
+fn dist() -> Result<PathBuf> {
+    Ok(target_dir()?.join("browser").join("dist"))
+}
+
+/// Builds the page that the tests drive.
+pub fn page() -> Result<()> {
+    let dist = dist()?;
+    std::fs::create_dir_all(dist.parent().context("it has a folder")?)
+        .context("cannot create the folder of the page")?;
+    web::build(PROFILE, "admix_app", &dist)
+}
+
+/// Drives the page and compares it with the release build of `admix`.
+pub fn run() -> Result<()> {
+    setup::ensure(Need::Browser)?;
+    let dist = dist()?;
+    if !dist.join("index.html").is_file() {
+        page()?;
+    }
+    let program = release_binary("admix")?;
+    ensure!(program.is_file(), "{} is missing: `cargo xtask test build` makes it", program.display());
+    let chromium = CHROMIUM.iter().find_map(|name| find(name)).context("there is no Chromium here")?;
+    let tests = root().join("tests/browser");
+    // Into the tree, where node looks; git ignores it.
+    let mut install = command("npm");
+    run_command(install.args(["ci", "--no-audit", "--no-fund"]).current_dir(&tests))?;
+    let mut drive = command("node");
+    drive.arg(tests.join("run.mjs")).env("ADMIX_DIST", dist).env("ADMIX_BIN", program).env("ADMIX_CHROMIUM", chromium);
+    run_command(drive.env("ADMIX_OUT", target_dir()?))
+}
