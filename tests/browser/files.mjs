@@ -5,11 +5,11 @@ import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { createHash } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { figure } from "./lib/figures.mjs";
+import { figure, within } from "./lib/figures.mjs";
 import { admix } from "./lib/native.mjs";
 import { write } from "./lib/sd15.mjs";
 import { Server } from "./lib/server.mjs";
-import { open } from "./lib/tab.mjs";
+import { open, set } from "./lib/tab.mjs";
 
 // WebAssembly memory, whatever the file's size.
 const MOST_MEMORY = 400;
@@ -24,8 +24,7 @@ const MIX = {
 async function mixed(shared, name, setup) {
   const { tab } = shared;
   await tab.page.evaluate(setup);
-  await tab.page.evaluate((recipe) => admix.open(recipe), MIX);
-  await tab.until("the mix", () => admix.state().recipe.merge?.length === 1);
+  await set(tab, MIX);
   await tab.control("Export");
   await tab.until("rest", () => !admix.state().busy);
   const download = tab.page.waitForEvent("download", { timeout: 60_000 }).catch(() => null);
@@ -49,17 +48,14 @@ export default {
     await tab.drop(file);
     const item = await tab.until("its card", () => admix.state().shelf.find((i) => i.reference === "drop:sd15.safetensors" && i.read));
     const seconds = (Date.now() - start) / 1000;
-    figure("card of a checkpoint of 2.1 GB", seconds, "s", 1);
+    within("card of a checkpoint of 2.1 GB", seconds, "s", 1);
     assert.ok(item.sound && !item.adapter && item.line.includes("1.07 B"), JSON.stringify(item));
-    assert.ok(seconds < 1, `the card took ${seconds} s`);
   },
 
   "2 GB: tensor by tensor to the device": async (shared) => {
     const { tab } = shared;
-    await tab.page.evaluate(() => admix.open({
-      admix: 1, base: { ref: "drop:sd15.safetensors" }, sample: { prompt: "a cat", steps: 1, cfg: 1, width: 64, height: 64, seed: 1 },
-    }));
-    await tab.until("the recipe", () => admix.state().recipe.base.ref.startsWith("drop:"));
+    const sample = { prompt: "a cat", steps: 1, cfg: 1, width: 64, height: 64, seed: 1 };
+    await set(tab, { admix: 1, base: { ref: "drop:sd15.safetensors" }, sample });
     const start = Date.now();
     await tab.page.evaluate(() => admix.make());
     // Once the prompt is read all 1,130 tensors were read, checked and packed. What follows is arithmetic that a processor takes minutes for.
@@ -71,9 +67,8 @@ export default {
     }, 240);
     figure("a checkpoint of 2.1 GB to the device, hashed and packed", (Date.now() - start) / 1000, "s");
     const memory = await tab.page.evaluate(() => admix.memory() / 1e6);
-    figure("WebAssembly memory after it", memory, "MB", MOST_MEMORY);
+    within("WebAssembly memory after it", memory, "MB", MOST_MEMORY);
     await tab.page.keyboard.press("Escape");
-    assert.ok(memory <= MOST_MEMORY, `${memory} MB of WebAssembly memory`);
     await tab.close();
     // The device still works on the step that was submitted: a new tab for what follows.
     shared.tab = await open();
@@ -83,7 +78,7 @@ export default {
   "an export is the file that `admix mix` writes": async (shared) => {
     const { tab } = shared;
     // A first picture opens the panels.
-    await tab.page.evaluate(() => admix.open({ admix: 1, base: { ref: "builtin:mini" }, sample: { prompt: "red apple", steps: 2, seed: 1 } }));
+    await set(tab, { admix: 1, base: { ref: "builtin:mini" }, sample: { prompt: "red apple", steps: 2, seed: 1 } });
     await tab.make();
     // Where the browser has no save dialog: a file of the page's own, then a download.
     const { download } = await mixed(shared, "download", () => { delete window.showSaveFilePicker; window.showSaveFilePicker = undefined; });

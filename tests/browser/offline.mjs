@@ -5,7 +5,7 @@ import { cp, mkdtemp, readFile, readdir, rename, writeFile } from "node:fs/promi
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Server } from "./lib/server.mjs";
-import { open } from "./lib/tab.mjs";
+import { open, set } from "./lib/tab.mjs";
 
 // Another build: the same program under other names, as a changed one would have them.
 async function another(dist) {
@@ -41,7 +41,7 @@ export default {
     await server.stop();
     await tab.page.reload();
     await tab.ready();
-    await tab.page.evaluate(() => admix.open({ admix: 1, base: { ref: "builtin:mini" }, sample: { prompt: "red apple", steps: 2, seed: 1 } }));
+    await set(tab, { admix: 1, base: { ref: "builtin:mini" }, sample: { prompt: "red apple", steps: 2, seed: 1 } });
     await tab.make();
     await server.start(server.port);
   },

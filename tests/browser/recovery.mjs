@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { Server } from "./lib/server.mjs";
-import { open } from "./lib/tab.mjs";
+import { open, set } from "./lib/tab.mjs";
 import { copyFile, mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,7 +13,7 @@ export default {
     const url = await shared.server.start();
     const tab = shared.tab = await open();
     await tab.load(url);
-    await tab.page.evaluate(() => admix.open({ admix: 1, base: { ref: "builtin:mini" }, sample: { prompt: "a blue cat", steps: 4, seed: 3 } }));
+    await set(tab, { admix: 1, base: { ref: "builtin:mini" }, sample: { prompt: "a blue cat", steps: 4, seed: 3 } });
     await tab.make();
     const file = join(await mkdtemp(join(tmpdir(), "admix-files-")), "dropped.safetensors");
     await copyFile(new URL("../../assets/adapters/neon.safetensors", import.meta.url).pathname, file);
@@ -21,8 +21,7 @@ export default {
     await tab.until("its card", () => admix.state().shelf.find((i) => i.reference === "drop:dropped.safetensors" && i.read));
     const before = await tab.state();
     // In the middle of a render, which is when devices are lost.
-    await tab.page.evaluate(() => admix.open({ admix: 1, base: { ref: "builtin:mini" }, sample: { prompt: "a green cat", steps: 20, seed: 4 } }));
-    await tab.until("other settings", () => admix.state().recipe.sample.seed === 4);
+    await set(tab, { admix: 1, base: { ref: "builtin:mini" }, sample: { prompt: "a green cat", steps: 20, seed: 4 } });
     await tab.page.evaluate(() => admix.make());
     await tab.until("a step", () => admix.state().live?.stage === "step");
     await tab.page.evaluate(() => window.seen.devices.at(-1).destroy());
@@ -33,6 +32,7 @@ export default {
     assert.deepEqual(after.history, before.history);
     assert.equal(after.recipe.sample.prompt, "a green cat");
     await tab.until("the dropped file", () => admix.state().shelf.find((i) => i.reference === "drop:dropped.safetensors" && i.read && i.sound));
+    await set(tab, { admix: 1, base: { ref: "builtin:mini" }, sample: { prompt: "a green cat", steps: 4, seed: 4 } });
     await tab.make();
     assert.deepEqual((await tab.state()).notices.filter((n) => n.level === "error"), []);
   },

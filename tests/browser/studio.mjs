@@ -4,11 +4,11 @@ import assert from "node:assert/strict";
 import { copyFile, mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { figure } from "./lib/figures.mjs";
+import { figure, within } from "./lib/figures.mjs";
 import { admix } from "./lib/native.mjs";
 import { psnr, psnrOnScreen, shownAt } from "./lib/pictures.mjs";
 import { Server } from "./lib/server.mjs";
-import { open } from "./lib/tab.mjs";
+import { open, set } from "./lib/tab.mjs";
 
 const ASSETS = new URL("../../assets/", import.meta.url).pathname;
 // SwiftShader and lavapipe round differently in the last bits; 40 dB is a mean error of 2.5 of 255.
@@ -16,7 +16,7 @@ const SAME_PICTURE = 40;
 // Bars of the first picture from an empty cache, of the first preview after a slider moves, and of one task of the page's thread.
 const FIRST_PICTURE = 60;
 const FIRST_PREVIEW = 5;
-const LONGEST_TASK = Number(process.env.ADMIX_LONGEST_TASK ?? 100);
+const LONGEST_TASK = 100;
 
 // The same settings rendered by the command line.
 async function natively(shared, id) {
@@ -38,9 +38,8 @@ export default {
     const ready = await tab.now();
     shared.id = await tab.make(FIRST_PICTURE);
     const done = await tab.now();
-    figure("first picture, from an empty cache", done / 1000, "s", FIRST_PICTURE);
-    figure("  of which until the button is there", ready / 1000, "s");
-    assert.ok(done / 1000 <= FIRST_PICTURE, `the first picture took ${done / 1000} s`);
+    figure("until the button is there, from an empty cache", ready / 1000, "s");
+    within("first picture, from an empty cache", done / 1000, "s", FIRST_PICTURE);
     shared.since = ready;
     assert.deepEqual(await tab.page.evaluate(() => window.seen.errors), []);
   },
@@ -53,9 +52,8 @@ export default {
     const longest = (tasks) => Math.max(0, ...tasks.map((task) => task.ms));
     const first = longest(await tab.longTasks(since));
     const second = longest(await tab.longTasks(before));
-    figure("longest task of the page's thread, first picture", first, "ms", LONGEST_TASK);
-    figure("longest task of the page's thread, second picture", second, "ms", LONGEST_TASK);
-    assert.ok(Math.max(first, second) <= LONGEST_TASK, `a task took ${Math.max(first, second)} ms: ${JSON.stringify(await tab.longTasks(since))}`);
+    within("longest task of the page's thread, first picture", first, "ms", LONGEST_TASK);
+    within("longest task of the page's thread, second picture", second, "ms", LONGEST_TASK);
   },
 
   "it is the native picture, in the file and on the screen": async (shared) => {
@@ -71,6 +69,11 @@ export default {
     const screen = await psnrOnScreen(tab.page, await tab.page.screenshot(), at, shown);
     // Scaled up by the canvas and down again here: edges soften.
     assert.ok(screen >= 22, `the canvas shows something else: ${screen} dB`);
+    // What follows compares pictures with each other: few steps will do.
+    await set(tab, { ...JSON.parse(shared.recipe), sample: { ...JSON.parse(shared.recipe).sample, steps: 4 } });
+    shared.id = await tab.make();
+    shared.png = await tab.png(shared.id);
+    shared.recipe = recipeOf(shared.png);
   },
 
   "a dropped adapter gets its card and changes the picture": async (shared) => {
@@ -80,10 +83,9 @@ export default {
     const start = Date.now();
     await tab.drop(file);
     const item = await tab.until("its card", () => admix.state().shelf.find((i) => i.reference === "drop:dropped.safetensors" && i.read));
-    figure("card of a dropped adapter", (Date.now() - start) / 1000, "s", 1);
+    within("card of a dropped adapter", (Date.now() - start) / 1000, "s", 1);
     assert.ok(item.adapter && item.sound && /(\d+)\/\1 fit/.test(item.line), JSON.stringify(item));
-    await tab.page.evaluate((recipe) => admix.open({ ...JSON.parse(recipe), adapters: [{ ref: "drop:dropped.safetensors", weight: 1 }] }), shared.recipe);
-    await tab.until("the adapter in the mix", () => admix.state().recipe.adapters.length === 1);
+    await set(tab, { ...JSON.parse(shared.recipe), adapters: [{ ref: "drop:dropped.safetensors", weight: 1 }] });
     const id = await tab.make();
     const with_it = await tab.png(id);
     const difference = await psnr(tab.page, shared.png, with_it);
@@ -99,9 +101,8 @@ export default {
     const { tab } = shared;
     const recipe = JSON.parse(shared.recipe);
     recipe.merge = [{ method: "weighted_sum", models: [{ ref: "builtin:twemoji", weight: 0 }] }];
-    await tab.page.evaluate((recipe) => admix.open(recipe), recipe);
+    await set(tab, recipe);
     const base = (await tab.state()).history.at(-1).id;
-    await tab.until("the mix", () => admix.state().recipe.merge.length === 1);
     await tab.page.keyboard.press("Control+l");
     await tab.until("live mode", () => admix.state().liveMode);
     await tab.until("rest", () => !admix.state().busy);
@@ -115,7 +116,7 @@ export default {
     await tab.page.mouse.move(slider.x + slider.width * 0.6, y, { steps: 4 });
     await tab.until("a preview", (old) => { const s = admix.state(); return s.live?.preview || s.history.at(-1).id > old; }, 30, old);
     const first = (Date.now() - start) / 1000;
-    figure("from slider move to the first preview", first, "s", FIRST_PREVIEW);
+    within("from slider move to the first preview", first, "s", FIRST_PREVIEW);
     await tab.page.mouse.up();
     const id = await tab.picture(Math.max(old, base));
     const made = JSON.parse(recipeOf(await tab.png(id)));
@@ -123,15 +124,13 @@ export default {
     const difference = await psnr(tab.page, shared.png, await tab.png(id));
     assert.ok(difference < 35, `the mix changed nothing: ${difference} dB`);
     await tab.page.keyboard.press("Control+l");
-    assert.ok(first <= FIRST_PREVIEW, `the first preview took ${first} s`);
   },
 
   "a dropped picture brings its settings back": async (shared) => {
     const { tab } = shared;
     const file = join(shared.folder, "picture.png");
     await writeFile(file, shared.png);
-    await tab.page.evaluate(() => admix.open({ admix: 1, base: { ref: "builtin:mini" }, sample: { prompt: "something else", seed: 99, steps: 3 } }));
-    await tab.until("other settings", () => admix.state().recipe.sample.seed === 99);
+    await set(tab, { admix: 1, base: { ref: "builtin:mini" }, sample: { prompt: "something else", seed: 99, steps: 3 } });
     const entries = (await tab.state()).history.length;
     await tab.drop(file);
     await tab.until("a history entry", (entries) => admix.state().history.length === entries + 1, 20, entries);
@@ -159,16 +158,10 @@ export default {
 
   "a link carries the settings": async (shared) => {
     const { tab } = shared;
-    const link = await tab.page.evaluate(() => {
-      admix.open({ admix: 1, base: { ref: "builtin:mini" }, adapters: [{ ref: "builtin:neon", weight: 0.7 }], sample: { prompt: "a linked cat", seed: 5 } });
-      return new Promise((resolve) => {
-        const look = () => admix.state().recipe.sample.seed === 5 ? resolve(admix.link()) : setTimeout(look, 50);
-        look();
-      });
-    });
+    await set(tab, { admix: 1, base: { ref: "builtin:mini" }, adapters: [{ ref: "builtin:neon", weight: 0.7 }], sample: { prompt: "a linked cat", seed: 5 } });
+    const link = await tab.page.evaluate(() => admix.link());
     assert.ok(link.startsWith(shared.url) && link.includes("#recipe="), link);
-    await tab.page.evaluate(() => admix.open({ admix: 1, base: { ref: "builtin:mini" }, sample: { prompt: "before the link", seed: 6 } }));
-    await tab.until("other settings", () => admix.state().recipe.sample.seed === 6);
+    await set(tab, { admix: 1, base: { ref: "builtin:mini" }, sample: { prompt: "before the link", seed: 6 } });
     await tab.page.evaluate((link) => { location.href = link; }, link);
     await tab.until("the link's settings", () => admix.state().recipe.sample.prompt === "a linked cat");
     assert.equal((await tab.state()).recipe.adapters[0].weight, 0.7);
@@ -192,8 +185,7 @@ export default {
     await tab.until("the dropped adapter", () => admix.state().shelf.find((i) => i.reference === "drop:dropped.safetensors" && i.read && i.sound));
     // And still works.
     const adapters = [{ ref: "drop:dropped.safetensors", weight: 1 }];
-    await tab.page.evaluate((recipe) => admix.open(recipe), { ...JSON.parse(shared.recipe), adapters });
-    await tab.until("its recipe", () => admix.state().recipe.adapters[0]?.ref === "drop:dropped.safetensors");
+    await set(tab, { ...JSON.parse(shared.recipe), adapters });
     await tab.make();
   },
 };

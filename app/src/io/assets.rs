@@ -1,6 +1,6 @@
 //! Bytes in the browser: the built-in files beside the page, files people drop, downloads.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,6 +26,47 @@ pub fn words(error: &JsValue) -> String {
 
 fn say(what: &str, error: &JsValue) -> String {
     format!("{what}: {}", words(error))
+}
+
+thread_local! {
+    /// When the page's thread was last free for other things.
+    static BREATH: Cell<f64> = const { Cell::new(0.0) };
+}
+
+/// Longest stretch of reading and mixing before clicks and drawing get their turn, in milliseconds.
+const STRETCH: f64 = 12.0;
+
+/// Lets the page do everything else that waits, if it was kept from it for a while. Reads come before every piece of work on weights, so
+/// this is where long work is cut: a promise alone would not do, its continuation runs before anything else.
+async fn breathe() {
+    let now = js_sys::Date::now();
+    if now - BREATH.get() < STRETCH {
+        return;
+    }
+    let soon = js_sys::Promise::new(&mut |resolve, _| {
+        // Timers of a tab in the background wait a second each; tasks do not (<https://wicg.github.io/scheduling-apis/>).
+        let window = web_sys::window().map(JsValue::from).unwrap_or_default();
+        let scheduler = js_sys::Reflect::get(&window, &"scheduler".into()).unwrap_or_default();
+        let post = js_sys::Reflect::get(&scheduler, &"postTask".into()).ok();
+        let posted = post.and_then(|p| p.dyn_into::<js_sys::Function>().ok()?.call1(&scheduler, &resolve).ok());
+        if let (None, Some(window)) = (posted, web_sys::window()) {
+            let _ = window.set_timeout_with_callback(&resolve);
+        }
+    });
+    let _ = JsFuture::from(soon).await;
+    BREATH.set(js_sys::Date::now());
+}
+
+/// Comes back after so many milliseconds, with everything else that the page has to do done before.
+pub async fn pause(milliseconds: i32) {
+    let promise = js_sys::Promise::new(&mut |resolve, _| {
+        if let Some(window) = web_sys::window() {
+            // Without a timer it would never come back; there is one in every window.
+            let _ = window.set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, milliseconds);
+        }
+    });
+    // It resolves, whatever with.
+    let _ = JsFuture::from(promise).await;
 }
 
 /// Built-in things by folder and name, with their files.
@@ -120,6 +161,7 @@ impl ByteSource for PageSource {
     fn read(&self, range: Range<u64>) -> ReadFuture<'_> {
         Box::pin(async move {
             let bytes = self.fetch().await?;
+            breathe().await;
             let part = bytes.get(range.start as usize..range.end as usize);
             part.map(<[u8]>::to_vec)
                 .ok_or_else(|| Error::Usage(format!("{}: bytes {range:?} are beyond its end", self.url)))
@@ -158,6 +200,7 @@ impl ByteSource for BlobSource {
             let slice =
                 self.file.slice_with_f64_and_f64(range.start as f64, range.end as f64).map_err(|e| failed(&e))?;
             let buffer = JsFuture::from(slice.array_buffer()).await.map_err(|e| failed(&e))?;
+            breathe().await;
             Ok(js_sys::Uint8Array::new(&buffer).to_vec())
         })
     }

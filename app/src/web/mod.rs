@@ -98,7 +98,7 @@ async fn rebuild(reason: String) {
     runner.destroy();
     let mut last = String::new();
     for wait in ATTEMPTS {
-        sleep(wait).await;
+        crate::io::assets::pause(wait).await;
         let (carried, reason) = (carried.clone(), reason.clone());
         let create = move |creation: &CreationContext<'_>| {
             let mut studio = Studio::new(creation, Vec::new())?;
@@ -131,18 +131,6 @@ fn show_panics() {
         before(info);
         report(&format!("{info}; settings and pictures are kept"));
     }));
-}
-
-/// Comes back after so many milliseconds, with everything else that the page has to do done before.
-async fn sleep(milliseconds: i32) {
-    let promise = js_sys::Promise::new(&mut |resolve, _| {
-        if let Some(window) = web_sys::window() {
-            // Without a timer it would never come back; there is one in every window.
-            let _ = window.set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, milliseconds);
-        }
-    });
-    // It resolves, whatever with.
-    let _ = wasm_bindgen_futures::JsFuture::from(promise).await;
 }
 
 /// Shows the page's own sheet for failures.

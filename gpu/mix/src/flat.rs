@@ -88,19 +88,27 @@ impl Flat {
 
     /// Uploads elements as they lie in a file, little-endian.
     pub fn upload(gpu: &Gpu, what: &str, bytes: &[u8], kind: Kind) -> Result<Flat, TensorError> {
-        let len = bytes.len() / kind.size();
-        let flat = Flat::empty(gpu, what, len, kind)?;
-        // Whole words straight from the file, the last partial word and the padding as zeros.
+        let flat = Flat::empty(gpu, what, bytes.len() / kind.size(), kind)?;
+        flat.write(gpu, 0, bytes);
+        Ok(flat)
+    }
+
+    /// Writes elements from `start` on, as they lie in a file, little-endian. `start` falls on a whole word; pieces come in order, and the
+    /// last one's padding becomes zeros.
+    pub fn write(&self, gpu: &Gpu, start: usize, bytes: &[u8]) {
+        let at = start * self.kind.size();
+        // Whole words straight from the file.
         let whole = bytes.len() / 4 * 4;
         if whole > 0 {
-            gpu.queue.write_buffer(flat.data.buffer(), 0, &bytes[..whole]);
+            gpu.queue.write_buffer(self.data.buffer(), at as u64, &bytes[..whole]);
         }
         let mut rest = bytes[whole..].to_vec();
-        rest.resize(words(len, kind) * 4 - whole, 0);
-        if !rest.is_empty() {
-            gpu.queue.write_buffer(flat.data.buffer(), whole as u64, &rest);
+        if at + bytes.len() >= self.len * self.kind.size() {
+            rest.resize(words(self.len, self.kind) * 4 - at - whole, 0);
         }
-        Ok(flat)
+        if !rest.is_empty() {
+            gpu.queue.write_buffer(self.data.buffer(), (at + whole) as u64, &rest);
+        }
     }
 
     /// Uploads f32 values.

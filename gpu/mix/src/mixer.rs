@@ -21,6 +21,10 @@ use crate::quantize::{first_non_finite, input_kind, output_kind};
 use crate::recipe::{ModelUse, Recipe, Reference};
 use crate::{MixError, blocks};
 
+/// Bytes of a tensor that are on the host at once, a multiple of every element's size. Small enough that copying and checking them keeps a
+/// browser's thread busy for some milliseconds only.
+const PIECE: u64 = 4 << 20;
+
 /// How one model of a merge stage fits the base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelReport {
@@ -436,15 +440,33 @@ impl Mixer {
     /// A checkpoint's tensor on the device. Errors: values that are not finite.
     async fn upload(&self, checkpoint: &Checkpoint, name: &str) -> Result<Flat, MixError> {
         let tensor = checkpoint.tensor(name)?;
-        let bytes = checkpoint.read_raw(name).await?;
         let dtype = tensor.info.dtype;
-        if let Some(at) = first_non_finite(&bytes, dtype) {
-            return Err(MixError::Tensor {
+        let check = |bytes: &[u8], before: usize| match first_non_finite(bytes, dtype) {
+            None => Ok(()),
+            Some(at) => Err(MixError::Tensor {
                 place: checkpoint.name.clone(),
                 tensor: name.into(),
-                reason: format!("element {at} is not finite; the file is damaged, use another copy"),
-            });
+                reason: format!("element {} is not finite; the file is damaged, use another copy", before + at),
+            }),
+        };
+        // Large tensors piece by piece: a token table alone is larger than what a browser's tab should hold at once.
+        if let (Some(kind), Some((source, range))) = (input_kind(dtype), checkpoint.bytes_of(name)?)
+            && range.end - range.start > PIECE
+        {
+            let flat = Flat::empty(&self.gpu, name, tensor.shape.iter().product(), kind)?;
+            let mut at = range.start;
+            while at < range.end {
+                let end = (at + PIECE).min(range.end);
+                let bytes = source.read(at..end).await?;
+                let before = (at - range.start) as usize / dtype.size();
+                check(&bytes, before)?;
+                flat.write(&self.gpu, before, &bytes);
+                at = end;
+            }
+            return Ok(flat);
         }
+        let bytes = checkpoint.read_raw(name).await?;
+        check(&bytes, 0)?;
         Ok(match input_kind(dtype) {
             Some(kind) => Flat::upload(&self.gpu, name, &bytes, kind)?,
             None => Flat::upload_f32(&self.gpu, name, &dtype.decode_f32(&bytes))?,

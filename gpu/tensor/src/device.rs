@@ -106,7 +106,11 @@ impl Gpu {
 
     /// A line that names the device for reports: adapter and backend.
     pub fn name(&self) -> String {
-        format!("{} ({})", self.info.name, self.info.backend)
+        // Browsers keep the name of the graphics card to themselves.
+        match self.info.name.as_str() {
+            "" => "WebGPU".into(),
+            name => format!("{name} ({})", self.info.backend),
+        }
     }
 
     /// The first error the device reported since the last call, if any.

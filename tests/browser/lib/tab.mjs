@@ -12,6 +12,9 @@ const WEBGPU = [
 ];
 const QUIET = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
+// How much slower than it should be the machine is: every wait takes so many times longer, and times are printed but not judged.
+export const PATIENCE = Number(process.env.ADMIX_PATIENCE ?? 1);
+
 export const SIZE = { width: 1280, height: 820 };
 
 // A browser with a new, empty profile: nothing is cached and nothing is kept.
@@ -68,7 +71,7 @@ export class Tab {
   }
 
   async ready() {
-    await this.page.waitForFunction(() => window.admix || !document.getElementById("failed").hidden, null, { timeout: 120_000 });
+    await this.page.waitForFunction(() => window.admix || !document.getElementById("failed").hidden, null, { timeout: 60_000 * PATIENCE });
     const failure = await this.page.evaluate(() => document.getElementById("failed").hidden ? null : document.getElementById("reason").textContent);
     if (failure) throw new Error(`the page says: ${failure}\n${this.log.join("\n")}`);
     await this.until("the studio", () => { try { return admix.state(); } catch { return null; } }, 60);
@@ -81,12 +84,12 @@ export class Tab {
   // Waits until `look`, a function for the page, gives something true, and returns it. Looks often: times are taken from it.
   async until(what, look, seconds = 60, argument = undefined) {
     try {
-      const handle = await this.page.waitForFunction(look, argument, { timeout: seconds * 1000, polling: 50 });
+      const handle = await this.page.waitForFunction(look, argument, { timeout: seconds * 1000 * PATIENCE, polling: 50 });
       return await handle.jsonValue();
     } catch (error) {
       const state = await this.page.evaluate(() => { try { return admix.state(); } catch (e) { return String(e); } }).catch(String);
       if (state.shelf) state.shelf = state.shelf.filter((item) => !item.builtin);
-      throw new Error(`${what} did not come within ${seconds} s: ${error.message.split("\n")[0]}\nstate: ${JSON.stringify(state)}\nlog: ${this.log.slice(-20).join("\n")}`);
+      throw new Error(`${what} did not come within ${seconds * PATIENCE} s: ${error.message.split("\n")[0]}\nstate: ${JSON.stringify(state)}\nlog: ${this.log.slice(-20).join("\n")}`);
     }
   }
 
@@ -147,4 +150,15 @@ export class Tab {
   now() {
     return this.page.evaluate(() => performance.now());
   }
+}
+
+// Takes a recipe's settings and waits until they are the studio's.
+export async function set(tab, recipe) {
+  await tab.page.evaluate((recipe) => admix.open(recipe), recipe);
+  const wanted = { base: recipe.base.ref, merge: recipe.merge?.length ?? 0, adapters: recipe.adapters?.length ?? 0, sample: recipe.sample ?? {} };
+  await tab.until("the settings", (wanted) => {
+    const { base, merge = [], adapters = [], sample } = admix.state().recipe;
+    return base.ref === wanted.base && merge.length === wanted.merge && adapters.length === wanted.adapters
+      && Object.entries(wanted.sample).every(([name, value]) => typeof value === "object" || sample[name] === value);
+  }, 20, wanted);
 }

@@ -18,6 +18,7 @@ use crate::layout::Transform;
 use crate::safetensors::TensorInfo;
 use crate::source::SharedSource;
 use indexmap::IndexMap;
+use std::ops::Range;
 
 /// How a checkpoint's files are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +96,14 @@ pub struct TensorRef {
 }
 
 impl TensorRef {
+    /// Where its bytes lie in the file; transposed ones still have to be put in order.
+    fn range(&self) -> Range<u64> {
+        let whole = self.info.range.clone();
+        let Transform::Rows { start, end } = self.transform else { return whole };
+        let row = self.info.shape.iter().skip(1).product::<usize>() as u64 * self.info.dtype.size() as u64;
+        whole.start + start as u64 * row..whole.start + end as u64 * row
+    }
+
     /// Number of elements of the canonical tensor.
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
@@ -310,24 +319,26 @@ impl Checkpoint {
         Ok(tensor.info.dtype.decode_f32(&self.read_ref(tensor).await?))
     }
 
+    /// The source of a tensor and where its canonical bytes lie in it, for reading them piece by piece; none where they do not lie there in
+    /// order ([`Checkpoint::read_raw`] puts them in order).
+    pub fn bytes_of(&self, name: &str) -> Result<Option<(&SharedSource, Range<u64>)>> {
+        let tensor = self.tensor(name)?;
+        if tensor.transform == Transform::Transpose {
+            return Ok(None);
+        }
+        Ok(self.parts.get(tensor.source).map(|part| (&part.source, tensor.range())))
+    }
+
     /// The canonical bytes of a reference of this checkpoint.
     pub async fn read_ref(&self, tensor: &TensorRef) -> Result<Vec<u8>> {
         let part = self
             .parts
             .get(tensor.source)
             .ok_or_else(|| Error::Usage(format!("tensor `{}` belongs to another checkpoint", tensor.key)))?;
-        let (info, element) = (&tensor.info, tensor.info.dtype.size() as u64);
-        match tensor.transform {
-            Transform::Same => part.source.read(info.range.clone()).await,
-            Transform::Rows { start, end } => {
-                let row = info.shape.iter().skip(1).product::<usize>() as u64 * element;
-                let from = info.range.start;
-                part.source.read(from + start as u64 * row..from + end as u64 * row).await
-            }
-            Transform::Transpose => {
-                let bytes = part.source.read(info.range.clone()).await?;
-                Ok(export::transpose(&bytes, &info.shape, info.dtype.size()))
-            }
-        }
+        let bytes = part.source.read(tensor.range()).await?;
+        Ok(match tensor.transform {
+            Transform::Transpose => export::transpose(&bytes, &tensor.info.shape, tensor.info.dtype.size()),
+            _ => bytes,
+        })
     }
 }
