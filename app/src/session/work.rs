@@ -107,7 +107,9 @@ impl Work {
                 let title = format!("{}, seed {}", s.prompt.as_deref().unwrap_or("picture"), s.seed.unwrap_or(0));
                 Some(Waiting { id, title, purpose: Some(render.purpose) })
             }
-            Work::Export(export) => Some(Waiting { id, title: format!("export {}", export.place.name()), purpose: None }),
+            Work::Export(export) => {
+                Some(Waiting { id, title: format!("export {}", export.place.name()), purpose: None })
+            }
             Work::Open(_) | Work::Count { .. } => None,
         }
     }

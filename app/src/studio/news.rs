@@ -4,7 +4,6 @@ use egui::Context;
 
 use super::Studio;
 use super::notices::Level;
-use crate::io::pick;
 use crate::session::{Export, News, Purpose, Work};
 
 impl Studio {

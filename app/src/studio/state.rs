@@ -4,9 +4,9 @@ use egui::util::undoer::Undoer;
 use serde_json::{Value, json};
 
 use super::Studio;
-use super::prefs::Prefs;
 use super::document::Document;
 use super::history::History;
+use super::prefs::Prefs;
 use crate::session::{Purpose, Stage};
 
 /// Everything a person made or set, without anything that lay on the device.
