@@ -115,12 +115,13 @@ fn wrong_flags_are_refused() {
     with(&["--recipe", "r.json"], &["--recipe", "--model"]);
     with(&["--strength", "0.5"], &["--init"]);
     with(&["--init", "gone.png"], &["gone.png"]);
-    with(&["--mask", "m.png"], &["--mask", "not there yet"]);
+    with(&["--mask", "m.png"], &["--mask", "--init"]);
+    with(&["--library", "/nowhere"], &["--library", "/nowhere"]);
     with(&["--stepz", "3"], &["--stepz", "--steps"]);
     with(&["--latents-out", "no/such/l.safetensors"], &["--latents-out", "no/such"]);
     refused(dir.path(), &["render", "--prompt", "x"], &["--out"]);
     refused(dir.path(), &["render", "--model", &model, "--out", "x.png"], &["--prompt"]);
-    refused(dir.path(), &["render", "--prompt", "x", "--out", "x.jpg"], &["png"]);
+    refused(dir.path(), &["render", "--prompt", "x", "--out", "x.gif"], &["png", "jpg", "webp"]);
     refused(dir.path(), &["render", "--prompt", "x", "--out", "gone/x.png"], &["gone"]);
     refused(dir.path(), &["render", "--prompt", "x", "--out", "."], &["--out"]);
     refused(dir.path(), &["render", "--model", "gone", "--prompt", "x", "--out", "x.png"], &["gone"]);

@@ -125,6 +125,9 @@ fn knobs() -> Vec<Value> {
     registry::RUN.iter().for_each(|k| {
         add("every run".into(), "Lin et al. 2023, arXiv 2305.08891; Karras et al. 2022, arXiv 2206.00364", k)
     });
+    for knob in admix_engine::settings::Options::knobs() {
+        add("every run".into(), "", &knob);
+    }
     for (kind, info) in owners {
         info.knobs.iter().for_each(|k| add(format!("{kind} {}", info.name), info.citation, k));
     }

@@ -76,7 +76,11 @@ pub fn check_files(recipe: &Recipe, to_render: bool) -> Result<(), Fault> {
         }
     }
     for used in &recipe.adapters {
-        Adapter::open(builtin::resolve_adapter(&used.source.reference)?)?.check_supported()?;
+        let adapter = Adapter::open(builtin::resolve_adapter(&used.source.reference)?)?;
+        // Textual inversions change no weight; the prompt calls them up.
+        if !to_render || ready(adapter.embedding())?.is_none() {
+            adapter.check_supported()?;
+        }
     }
     Ok(())
 }

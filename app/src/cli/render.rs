@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use admix_engine::mix::AdapterReport;
 use admix_engine::mix::recipe::{AdapterUse, Knobs, Recipe, Sample};
+use admix_engine::picture::Format;
 use admix_engine::{Control, Given, Picture, Rendered};
 use serde_json::{Value, json};
 
@@ -31,7 +32,10 @@ pub struct RenderArgs {
     /// An adapter, with its weight behind the last @; may be repeated
     #[arg(long, value_name = "REF[@WEIGHT]", value_parser = values::adapter)]
     adapter: Vec<AdapterUse>,
-    /// Where the picture goes; several get -0, -1, ... before .png
+    /// A folder in which adapters that the prompt names (<lora:NAME:WEIGHT>) are looked for; may be repeated
+    #[arg(long, value_name = "DIR")]
+    library: Vec<PathBuf>,
+    /// Where the picture goes, as .png, .webp or .jpg; several get -0, -1, ... before the ending
     #[arg(long, value_name = "FILE.png")]
     out: PathBuf,
     /// Seed of the noise; picture i of a batch has seed + i
@@ -73,7 +77,7 @@ pub struct RenderArgs {
     /// How far the picture given by --init is changed, 0 to 1 [default: 0.75]
     #[arg(long, value_name = "F", value_parser = values::share)]
     strength: Option<f64>,
-    /// Where the picture given by --init may change (not there yet)
+    /// Where the picture given by --init may change: white (see --set inpaint_rule, mask_blur, mask_invert)
     #[arg(long, value_name = "IMG")]
     mask: Option<PathBuf>,
     /// A knob of the sampler or schedule; may be repeated (see `admix list knobs`)
@@ -102,6 +106,7 @@ pub fn run(args: &RenderArgs, json: bool) -> Result<(), Fault> {
     recipe::check_files(&recipe, true)?;
 
     let mut session = recipe::open_session(args.allow_changed)?;
+    session.libraries.clone_from(&args.library);
     let mut bar = Bar::new();
     let listener: Box<dyn FnMut(admix_engine::Progress) + Send> = Box::new(move |p| bar.report(&p));
     let mut control = Control { listener: Some(listener), cancel, preview_every: 0, is_quick: false };
@@ -110,10 +115,11 @@ pub fn run(args: &RenderArgs, json: bool) -> Result<(), Fault> {
     drop(control.listener.take());
     let rendered = rendered?;
 
+    let format = args.format()?;
     let paths = output::numbered(&args.out, rendered.pictures.len());
     let mut files = output::Batch::default();
     for (i, path) in paths.iter().enumerate() {
-        files.add(path, &rendered.png(i)?)?;
+        files.add(path, &rendered.file(i, format)?)?;
     }
     if control.cancel.is_cancelled() {
         return Err(admix_engine::EngineError::Cancelled.into());
@@ -129,27 +135,32 @@ pub fn run(args: &RenderArgs, json: bool) -> Result<(), Fault> {
 impl RenderArgs {
     /// What can be told to be wrong before anything is opened.
     fn check(&self) -> Result<(), Fault> {
-        if self.mask.is_some() {
-            return Err(Fault::input(
-                "--mask is not there yet: a picture can be changed as a whole only (--init with --strength)",
-            ));
+        if self.mask.is_some() && self.init.is_none() {
+            return Err(Fault::input("--mask says where the picture given by --init may change; give --init too"));
         }
         if self.strength.is_some() && self.init.is_none() {
             return Err(Fault::input(
                 "--strength says how far the picture given by --init is changed; give --init too",
             ));
         }
-        if !self.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("png")) {
-            let shown = self.out.display();
-            return Err(Fault::input(format!(
-                "--out: {shown}: pictures are written as PNG; choose a name that ends in .png"
-            )));
+        self.format()?;
+        if let Some(missing) = self.library.iter().find(|d| !d.is_dir()) {
+            return Err(Fault::input(format!("--library: {} is not a folder", missing.display())));
         }
         output::check_target(&self.out, "--out")?;
         if let Some(path) = &self.latents_out {
             output::check_target(path, "--latents-out")?;
         }
         Ok(())
+    }
+
+    /// The format that the name of the picture asks for.
+    fn format(&self) -> Result<Format, Fault> {
+        let extension = self.out.extension().unwrap_or_default().to_string_lossy();
+        Format::from_extension(&extension).ok_or_else(|| {
+            let shown = self.out.display();
+            Fault::input(format!("--out: {shown}: pictures are written as PNG, JPEG or WebP; choose a name that ends in .png, .jpg or .webp"))
+        })
     }
 
     /// Tensors and pictures that take the place of what the engine would make.
@@ -175,6 +186,9 @@ impl RenderArgs {
         }
         if let Some(path) = &self.init {
             given.init = Some(Picture::decode(&recipe::read_file(path)?, &path.display().to_string())?);
+        }
+        if let Some(path) = &self.mask {
+            given.mask = Some(Picture::decode(&recipe::read_file(path)?, &path.display().to_string())?);
         }
         Ok(given)
     }
@@ -263,6 +277,7 @@ fn shown(path: &Path) -> Value {
 
 fn report(rendered: &Rendered, paths: &[PathBuf], args: &RenderArgs, json: bool) {
     let (s, t) = (&rendered.settings, &rendered.seconds);
+    let (width, height) = rendered.pictures.first().map_or((s.width, s.height), |p| (p.width, p.height));
     if rendered.dropped_tokens > 0 {
         eprintln!("note: the prompt is too long by {} tokens; its end was left out", rendered.dropped_tokens);
     }
@@ -273,7 +288,7 @@ fn report(rendered: &Rendered, paths: &[PathBuf], args: &RenderArgs, json: bool)
         };
         let m = &rendered.model;
         let mut value = json!({
-            "out": out, "seed": s.seed, "width": s.width, "height": s.height, "steps": s.steps,
+            "out": out, "seed": s.seed, "width": width, "height": height, "steps": s.steps,
             "model": { "name": output::file_name(&m.name), "sha256": m.sha256, "family": m.family },
             "adapters": rendered.adapters.iter().map(adapter_json).collect::<Vec<_>>(),
             "seconds": rendered.seconds, "device": rendered.device,
@@ -294,8 +309,8 @@ fn report(rendered: &Rendered, paths: &[PathBuf], args: &RenderArgs, json: bool)
     }
     eprintln!(
         "{}x{}, seed {}, {} steps, cfg {}; {:.2} s (load {:.2}, mix {:.2}, text {:.2}, denoise {:.2}, decode {:.2}) on {}",
-        s.width,
-        s.height,
+        width,
+        height,
         s.seed,
         s.steps,
         s.cfg,

@@ -115,7 +115,7 @@ fn sort(name: &str) -> Sort {
     let ending = name.rsplit('.').next().unwrap_or_default().to_lowercase();
     match ending.as_str() {
         "safetensors" | "sft" => Sort::Weights,
-        "png" => Sort::Picture,
+        "png" | "jpg" | "jpeg" | "webp" => Sort::Picture,
         "json" => Sort::Recipe,
         "ckpt" | "pt" | "pth" | "bin" | "pkl" => Sort::Pickle,
         _ => Sort::Other,
@@ -128,7 +128,7 @@ fn refuse(name: &str, kind: Sort) -> Incoming {
             "{name} is a pickle, which can run code when it is opened; convert it to .safetensors and drop that"
         ),
         _ => format!(
-            "{name} is of no use here: drop .safetensors files, model folders, PNG pictures or recipe .json files"
+            "{name} is of no use here: drop .safetensors files, model folders, pictures (PNG, JPEG, WebP) or recipe .json files"
         ),
     })
 }

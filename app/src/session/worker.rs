@@ -196,7 +196,10 @@ async fn do_count(
         tokenizers.insert(model.clone(), (tokenizer, length.saturating_sub(2)));
     }
     let counts = match tokenizers.get(&model) {
-        Some((tokenizer, room)) => texts.each_ref().map(|t| (tokenizer.tokenize(t).len(), *room)),
+        Some((tokenizer, room)) => {
+            let count = |t: &String| admix_engine::model::prompt::count(tokenizer, t, room + 2, Default::default());
+            texts.each_ref().map(count)
+        }
         None => [(0, 75); 2],
     };
     News::Counted { texts, counts }

@@ -89,7 +89,7 @@ impl Studio {
         };
         match crate::io::restore(bytes, &self.document.recipe) {
             Ok(restored) => {
-                let texts = admix_engine::picture::png_texts(bytes).unwrap_or_default();
+                let texts = admix_engine::picture::texts(bytes).unwrap_or_default();
                 let infotext = texts.into_iter().find(|(k, _)| k == "parameters").map(|(_, t)| t).unwrap_or_default();
                 let id = self.history.add_found(picture, restored.recipe.clone(), infotext);
                 self.document.adopt(restored.recipe);

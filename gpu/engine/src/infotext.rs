@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
-use admix_mix::recipe::Recipe;
+use admix_mix::recipe::{AdapterUse, Recipe};
+use admix_model::prompt::{Emphasis, Syntax};
 use admix_sample::registry;
 use admix_sample::rng::Kind;
 
-use crate::picture::Infotext;
+use crate::mask;
+use crate::picture::{Format, Infotext};
+use crate::upscale::{Filter, Hires, Upscaler};
 use crate::{EngineError, Rendered};
 
 /// File name without folders and without `.safetensors`; `builtin:NAME` gives NAME.
@@ -19,6 +22,19 @@ pub fn short_name(reference: &str) -> String {
 /// The first ten digits of a sha256, by which model sites know a file.
 fn short_hash(sha256: &str) -> String {
     sha256.chars().take(10).collect()
+}
+
+/// A1111's name of a way to enlarge.
+fn upscaler_name(upscaler: Upscaler) -> &'static str {
+    match upscaler {
+        Upscaler::Latent(Filter::Nearest) => "Latent (nearest)",
+        Upscaler::Latent(Filter::NearestExact) => "Latent (nearest-exact)",
+        Upscaler::Latent(Filter::Bicubic) => "Latent (bicubic)",
+        Upscaler::Latent(_) => "Latent",
+        Upscaler::Picture(Filter::Nearest | Filter::NearestExact) => "Nearest",
+        Upscaler::Picture(Filter::Bicubic) => "Bicubic",
+        Upscaler::Picture(_) => "Lanczos",
+    }
 }
 
 impl Rendered {
@@ -67,32 +83,69 @@ impl Rendered {
         if s.cfg_rescale > 0.0 {
             fields.push(("CFG Rescale phi", s.cfg_rescale.to_string()));
         }
-        if let Some(strength) = self.recipe.sample.strength {
+        let options = s.options.values();
+        let hires = Hires::read(options);
+        if let Some(strength) = hires.map(|h| h.strength).or(self.recipe.sample.strength) {
             fields.push(("Denoising strength", strength.to_string()));
         }
         if s.clip_skip != 1 {
             fields.push(("Clip skip", s.clip_skip.to_string()));
         }
         fields.push(("RNG", rng.into()));
+        if let Some(hires) = hires {
+            fields.push(("Hires upscale", hires.scale.to_string()));
+            fields.extend(hires.steps.map(|steps| ("Hires steps", steps.to_string())));
+            fields.push(("Hires upscaler", upscaler_name(hires.upscaler).into()));
+        }
+        let blur = options.get(&mask::BLUR);
+        if blur > 0.0 {
+            fields.push(("Mask blur", blur.to_string()));
+        }
+        let rules = s.options.rules();
+        match (rules.syntax, rules.emphasis) {
+            (Syntax::Plain, _) => fields.push(("Emphasis", "None".into())),
+            (_, Emphasis::NoNorm) => fields.push(("Emphasis", "No norm".into())),
+            (_, Emphasis::Ignore) => fields.push(("Emphasis", "Ignore".into())),
+            (_, Emphasis::Comfy) => fields.push(("Emphasis", "Comfy".into())),
+            (_, Emphasis::Original) => {}
+        }
+        if rules.syntax == Syntax::Comfy {
+            fields.push(("Prompt syntax", "comfy".into()));
+        }
         let hashes: Vec<String> =
             self.adapters.iter().map(|a| format!("{}: {}", short_name(&a.name), short_hash(&a.sha256))).collect();
         if !hashes.is_empty() {
             fields.push(("Lora hashes", hashes.join(", ")));
         }
+        let words = format!("{}\n{}", s.prompt, s.negative).to_lowercase();
+        let named = |u: &AdapterUse| {
+            let (name, sum) = (short_name(&u.source.reference), u.source.sha256.as_deref().unwrap_or_default());
+            words.contains(&name.to_lowercase()).then(|| format!("{name}: {}", short_hash(sum)))
+        };
+        let inversions: Vec<String> = self.inversions.iter().filter_map(named).collect();
+        if !inversions.is_empty() {
+            fields.push(("TI hashes", inversions.join(", ")));
+        }
         fields.push(("Version", format!("Admix {}", env!("CARGO_PKG_VERSION"))));
         let mut prompt = s.prompt.clone();
-        for adapter in &self.adapters {
+        for (i, adapter) in self.adapters.iter().enumerate() {
+            let used = self.recipe.adapters.get(i);
             let space = if prompt.is_empty() { "" } else { " " };
-            prompt.push_str(&format!("{space}<lora:{}:{}>", short_name(&adapter.name), adapter.weight));
+            let text = used.and_then(|u| u.text_weight).map_or_else(String::new, |t| format!("{t}:"));
+            prompt.push_str(&format!("{space}<lora:{}:{text}{}>", short_name(&adapter.name), adapter.weight));
         }
         Infotext { prompt: &prompt, negative: &s.negative, fields }.render()
     }
 
     /// Picture `index` as a PNG that carries both texts.
     pub fn png(&self, index: usize) -> Result<Vec<u8>, EngineError> {
+        self.file(index, Format::Png)
+    }
+
+    /// Picture `index` as a file that carries both texts.
+    pub fn file(&self, index: usize, format: Format) -> Result<Vec<u8>, EngineError> {
         let picture =
             self.pictures.get(index).ok_or_else(|| EngineError::Input(format!("there is no picture {index}")))?;
-        let recipe = self.recipe_of(index).to_json(false);
-        picture.to_png(&[("parameters", &self.infotext(index)), ("admix", &recipe)])
+        picture.encode(format, &self.infotext(index), &self.recipe_of(index).to_json(false))
     }
 }

@@ -11,12 +11,17 @@ mod denoise;
 mod error;
 mod infotext;
 pub mod inspect;
+pub mod mask;
+pub mod metadata;
 mod networks;
 pub mod picture;
 pub mod render;
+mod sampling;
 mod session;
 pub mod settings;
-mod start;
+mod stage;
+pub mod start;
+pub mod upscale;
 
 pub use control::{Cancel, Control, Progress};
 pub use error::EngineError;

@@ -1,8 +1,41 @@
-//! Finished pictures: 8-bit RGB, PNG with `parameters` (A1111 infotext) and `admix` (the recipe), and back again.
+//! Finished pictures: 8-bit RGB, as PNG with `parameters` (A1111 infotext) and `admix` (the recipe), as JPEG or WebP with both in EXIF, and back again.
 
 use std::io::Cursor;
 
+use image::{ExtendedColorType, ImageEncoder};
+
 use crate::EngineError;
+use crate::metadata::exif;
+use crate::upscale::Filter;
+
+/// JPEG's quality, 1 to 100.
+const JPEG_QUALITY: u8 = 95;
+
+/// Most EXIF that JPEG holds: one segment.
+const JPEG_EXIF: usize = 65_500;
+
+/// File formats of pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Lossless; texts in chunks of their own.
+    Png,
+    /// Lossy; texts in EXIF.
+    Jpeg,
+    /// Lossless here; texts in EXIF.
+    WebP,
+}
+
+impl Format {
+    /// By a file name's ending: `png`, `jpg`, `jpeg`, `webp`.
+    pub fn from_extension(extension: &str) -> Option<Format> {
+        match extension.to_ascii_lowercase().as_str() {
+            "png" => Some(Format::Png),
+            "jpg" | "jpeg" => Some(Format::Jpeg),
+            "webp" => Some(Format::WebP),
+            _ => None,
+        }
+    }
+}
 
 /// An 8-bit RGB picture, rows top to bottom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,13 +63,25 @@ impl Picture {
 
     /// Scaled to another size (Lanczos, as diffusers resizes pictures it is given).
     pub fn resized(&self, width: usize, height: usize) -> Picture {
+        self.scaled(width, height, Filter::Lanczos)
+    }
+
+    /// Scaled to another size.
+    pub fn scaled(&self, width: usize, height: usize, filter: Filter) -> Picture {
+        use image::imageops::FilterType;
         if (width, height) == (self.width, self.height) {
             return self.clone();
         }
+        let filter = match filter {
+            Filter::Nearest | Filter::NearestExact => FilterType::Nearest,
+            Filter::Bilinear => FilterType::Triangle,
+            Filter::Bicubic => FilterType::CatmullRom,
+            Filter::Lanczos => FilterType::Lanczos3,
+        };
         let Some(buffer) = image::RgbImage::from_raw(self.width as u32, self.height as u32, self.rgb.clone()) else {
             return self.clone();
         };
-        let out = image::imageops::resize(&buffer, width as u32, height as u32, image::imageops::FilterType::Lanczos3);
+        let out = image::imageops::resize(&buffer, width as u32, height as u32, filter);
         Picture { width, height, rgb: out.into_raw() }
     }
 
@@ -76,6 +121,37 @@ impl Picture {
         Ok(out)
     }
 
+    /// Encodes a file that carries an infotext and a recipe. Errors: texts too long for JPEG, a picture no encoder takes.
+    pub fn encode(&self, format: Format, parameters: &str, recipe: &str) -> Result<Vec<u8>, EngineError> {
+        if format == Format::Png {
+            return self.to_png(&[("parameters", parameters), ("admix", recipe)]);
+        }
+        let mut data = exif::write(parameters, recipe);
+        let mut out = Vec::new();
+        let (width, height, color) = (self.width as u32, self.height as u32, ExtendedColorType::Rgb8);
+        let fail = |e: String| EngineError::Picture(format!("the picture cannot be written: {e}"));
+        if self.rgb.len() != self.width * self.height * 3 || self.width.max(self.height) > 16_383 {
+            return Err(fail("its edges must be 16383 pixels at most".into()));
+        }
+        if format == Format::Jpeg {
+            if data.len() > JPEG_EXIF {
+                return Err(fail("its prompt and recipe are too long for JPEG; write a PNG or WebP".into()));
+            }
+            let mut encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut out, JPEG_QUALITY);
+            encoder.set_exif_metadata(data).map_err(|e| fail(e.to_string()))?;
+            encoder.write_image(&self.rgb, width, height, color).map_err(|e| fail(e.to_string()))?;
+            return Ok(out);
+        }
+        // RIFF chunks have an even length; encoders differ in who sees to it.
+        if data.len() % 2 == 1 {
+            data.push(0);
+        }
+        let mut encoder = image::codecs::webp::WebPEncoder::new_lossless(&mut out);
+        encoder.set_exif_metadata(data).map_err(|e| fail(e.to_string()))?;
+        encoder.write_image(&self.rgb, width, height, color).map_err(|e| fail(e.to_string()))?;
+        Ok(out)
+    }
+
     /// Several pictures of one size in rows of `columns`, with a white gap between them.
     pub fn sheet(pictures: &[Picture], columns: usize, gap: usize) -> Picture {
         let Some(first) = pictures.first() else { return Picture { width: 0, height: 0, rgb: Vec::new() } };
@@ -93,6 +169,21 @@ impl Picture {
         }
         Picture { width, height, rgb }
     }
+}
+
+/// The texts that a picture carries, by the keywords they have in PNG: `parameters`, `admix`, `prompt` (ComfyUI's graph) and whatever else
+/// stands there. Errors: neither PNG, JPEG nor WebP, or a damaged PNG.
+pub fn texts(bytes: &[u8]) -> Result<Vec<(String, String)>, EngineError> {
+    if bytes.starts_with(b"\x89PNG") {
+        return png_texts(bytes);
+    }
+    let is_webp = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP");
+    if !bytes.starts_with(&[0xff, 0xd8]) && !is_webp {
+        return Err(EngineError::Picture("this is no PNG, JPEG or WebP picture".into()));
+    }
+    let found = exif::find(bytes).map(exif::read).unwrap_or_default();
+    let named = [("parameters", found.parameters), ("admix", found.recipe)];
+    Ok(named.into_iter().filter_map(|(k, t)| Some((k.to_owned(), t?))).collect())
 }
 
 /// The text chunks of a PNG: (keyword, text), tEXt, zTXt and iTXt alike.
@@ -158,6 +249,25 @@ mod tests {
         }
         assert_eq!(Picture::decode(&png, "test").expect("decodes"), picture);
         assert!(png_texts(&png[..20]).is_err());
+    }
+
+    #[test]
+    fn texts_survive_in_jpeg_and_webp() {
+        let picture = Picture { width: 16, height: 8, rgb: (0..16 * 8 * 3).map(|i| (i % 200) as u8).collect() };
+        let (parameters, recipe) = ("a 猫\nNegative prompt: x\nSteps: 20", "{\"prompt\":\"a b\"}");
+        for format in [Format::Png, Format::Jpeg, Format::WebP] {
+            let file = picture.encode(format, parameters, recipe).expect("encodes");
+            let found = texts(&file).expect("reads");
+            let find = |k: &str| found.iter().find(|(name, _)| name == k).map(|(_, t)| t.as_str());
+            assert_eq!((find("parameters"), find("admix")), (Some(parameters), Some(recipe)), "{format:?}");
+            let back = Picture::decode(&file, "test").expect("decodes");
+            assert_eq!((back.width, back.height), (16, 8));
+            assert!(format == Format::Jpeg || back == picture, "{format:?} is lossless");
+            for end in 0..file.len() {
+                drop(texts(&file[..end]));
+            }
+        }
+        assert!(picture.encode(Format::Jpeg, &"x".repeat(40_000), "").is_err());
     }
 
     #[test]

@@ -2,22 +2,23 @@
 
 use std::sync::Arc;
 
-use admix_mix::recipe::{Recipe, Sample};
+use admix_mix::recipe::{AdapterUse, Recipe, Sample};
 use admix_mix::{AdapterReport, Mixer};
-use admix_model::unet::{Conditioning, UNetPass};
-use admix_sample::{Plan, PlanRequest};
+use admix_model::prompt::Span;
 use admix_tensor::kernels::Picture as Size;
 use admix_tensor::{Gpu, Recorder, Tensor};
 use web_time::Instant;
 
-use crate::conditioning::encode_text;
-use crate::control::{Control, Progress};
-use crate::decode::{self, Grid};
-use crate::denoise::{Denoiser, Registers};
+use crate::conditioning::Inversions;
+use crate::control::Control;
+use crate::decode::Grid;
+use crate::mask::{Mask, Rule};
 use crate::networks::Networks;
 use crate::picture::Picture;
 use crate::settings::Settings;
-use crate::start::{Noise, encode_init, start_latents};
+use crate::stage::{Stage, Staged, decode_batch};
+use crate::start::encode_init;
+use crate::upscale::{self, Hires, Upscaler};
 use crate::{EngineError, Session};
 
 /// Tensors given in place of what the engine would compute: [n, c, h, w] noise, [n, tokens, dim] embeddings.
@@ -38,6 +39,8 @@ pub struct Given {
     pub extra: Option<(Vec<f32>, [usize; 4])>,
     /// A picture to start from (its strength is in the recipe).
     pub init: Option<Picture>,
+    /// Where that picture is painted anew: white (see [`crate::mask`]).
+    pub mask: Option<Picture>,
 }
 
 /// Seconds each part took.
@@ -71,6 +74,8 @@ pub struct Rendered {
     pub model: ModelFacts,
     /// One per adapter.
     pub adapters: Vec<AdapterReport>,
+    /// Textual inversions that were at hand, with their checksums.
+    pub inversions: Vec<AdapterUse>,
     /// Where the time went.
     pub seconds: Seconds,
     /// Tokens of the prompt that did not fit, if any.
@@ -123,14 +128,26 @@ impl Session {
         let mut seconds = Seconds::default();
         let start = Instant::now();
         control.check()?;
+        let recipe = &self.with_prompt_adapters(recipe)?;
+        let (recipe, inversions) = &self.take_inversions(recipe).await?;
         let mixer = self.open_mix(recipe).await?;
         let settings = Settings::resolve(&recipe.sample, &mixer, given)?;
         let gpu = self.gpu().clone();
         let mut networks = self.networks_for(&mixer).await?;
         seconds.load = start.elapsed().as_secs_f64();
 
-        let result =
-            self.render_with(&gpu, &mut networks, &mixer, settings, &recipe.sample, given, control, &mut seconds).await;
+        let result = self
+            .render_with(
+                &gpu,
+                &mut networks,
+                &mixer,
+                settings,
+                &recipe.sample,
+                (given, inversions),
+                control,
+                &mut seconds,
+            )
+            .await;
         // A failed or cancelled render keeps the networks: their slots say for themselves what they hold.
         self.keep_networks(mixer.base().sha256().await?, networks);
         result.map(|mut rendered| {
@@ -146,7 +163,7 @@ impl Session {
         mixer: &Mixer,
         settings: Settings,
         sample: &Sample,
-        given: &Given,
+        (given, inversions): (&Given, &Inversions),
         control: &mut Control,
         seconds: &mut Seconds,
     ) -> Result<Rendered, EngineError> {
@@ -158,89 +175,60 @@ impl Session {
         }
         seconds.mix = clock.elapsed().as_secs_f64();
 
-        let clock = Instant::now();
-        control.report(Progress::Text)?;
-        let n = settings.batch;
-        // A model that reads the guidance scale runs without the unconditional half.
-        let cfg = if networks.unet.reads_guidance() { 1.0 } else { settings.cfg };
-        let guided = cfg != 1.0;
-        let context = encode_text(gpu, networks, &settings, given, guided).await?;
-        seconds.text = clock.elapsed().as_secs_f64();
-
-        let clock = Instant::now();
-        let channels = networks.unet.latent_channels();
-        let size = networks.latent_size(n, settings.width, settings.height)?;
-        let shape = [n, channels, size.h, size.w];
-        let extra = extra_channels(networks, given, shape, context.samples)?;
-        let mut noise = Noise::new(&settings, given, shape)?;
-        let first = noise.draw(0);
-        let init = match &given.init {
-            Some(picture) => Some(encode_init(gpu, networks, picture, &settings, control).await?),
+        let hires = Hires::read(settings.options.values());
+        let second = match &hires {
+            Some(hires) => {
+                let (width, height) = hires.size(settings.width, settings.height, networks.factor())?;
+                let steps = hires.steps.unwrap_or(settings.steps);
+                let sizes = settings.sizes.moved([settings.width, settings.height], [width, height]);
+                Some((hires, Settings { width, height, sizes, steps, strength: hires.strength, ..settings.clone() }))
+            }
             None => None,
         };
-        let plan = make_plan(&settings, init.is_some())?;
-        let mut timesteps = plan.timesteps();
-        if timesteps.is_empty() {
-            timesteps.push(0.0);
-        }
-        let x = start_latents(&plan, &first, init.as_deref(), n);
-        let registers = Registers::new(gpu, plan.registers, size, channels, &x)?;
-        let steps = Denoiser::steps(&plan);
-        let total = steps.len();
-        // Which un-merged adapters act, step by step; the U-Net is recorded once for every distinct set.
-        let mut recorded: Option<(Vec<usize>, Conditioning, UNetPass)> = None;
-        for (done, ops) in steps.into_iter().enumerate() {
-            control.check()?;
-            let at = done as f64 / total as f64;
-            let active: Vec<usize> = ranges.iter().filter(|(_, r)| r.0 <= at && at < r.1).map(|(i, _)| *i).collect();
-            if recorded.as_ref().is_none_or(|r| r.0 != active) {
-                drop(recorded.take());
-                networks.set_active(|i| active.contains(&i));
-                let cond =
-                    networks.unet.condition(gpu, &timesteps, &context.states, context.samples, &context.extras)?;
-                cond.prelude.submit();
-                let pass = networks.unet.record(gpu, Size { n: context.samples, ..size }, &cond)?;
-                if let (Some(target), Some(data)) = (&pass.extra, &extra) {
-                    target.write(gpu, data);
-                }
-                recorded = Some((active, cond, pass));
-            }
-            let Some((_, cond, pass)) = &recorded else { continue };
-            let denoiser =
-                Denoiser { gpu, pass, cond, size, channels, cfg, rescale: settings.cfg_rescale, timesteps: &timesteps };
-            denoiser.submit_step(ops, &registers, &mut |index| noise.draw(index))?;
-            // One step in flight at a time: cancelling answers within a step, and progress tells the truth.
-            gpu.finished().await?;
-            let preview = match ops.last() {
-                Some(admix_sample::Op::StepEnd { x, denoised, .. })
-                    if control.preview_every > 0 && (done + 1) % control.preview_every == 0 && done + 1 < total =>
-                {
-                    networks.preview(registers.get(denoised.unwrap_or(*x).0), size).await?
-                }
-                _ => None,
-            };
-            control.report(Progress::Step { done: done + 1, total, preview })?;
-        }
-        let latents = registers.get(plan.result.0).read(gpu).await?;
-        seconds.denoise = clock.elapsed().as_secs_f64();
-        if latents.iter().any(|v| !v.is_finite()) {
-            let why = "the latents are not finite (NaN or infinite): a weight or a merge is out of range; lower the adapters' weights or the CFG scale";
-            return Err(EngineError::Input(why.into()));
-        }
 
         let clock = Instant::now();
-        let quick = if control.is_quick { networks.preview(registers.get(plan.result.0), size).await? } else { None };
-        let pictures = match quick {
-            Some(picture) => vec![picture],
-            None => decode_batch(gpu, networks, &latents, size, channels, control).await?,
+        let later = match &second {
+            Some((_, larger)) => Stage::new(larger, given, inversions, &ranges).plan(true)?.steps,
+            None => 0,
         };
+        let mut staged = Stage::new(&settings, given, inversions, &ranges).run(gpu, networks, later, control).await?;
+        let mut text = staged.text;
+        if let Some((hires, larger)) = &second {
+            let latents = enlarge(gpu, networks, &staged, hires, larger, control).await?;
+            let span = Span { steps: larger.steps, before: settings.steps };
+            let dropped = staged.dropped;
+            let stage = Stage { latents: Some(latents), span, ..Stage::new(larger, given, inversions, &ranges) };
+            staged = stage.run(gpu, networks, 0, control).await?;
+            staged.dropped = staged.dropped.max(dropped);
+            text += staged.text;
+        }
+        seconds.text = text;
+        seconds.denoise = clock.elapsed().as_secs_f64() - text;
+
+        let clock = Instant::now();
+        let mut pictures = match quick_look(gpu, networks, &staged, control).await? {
+            Some(picture) => vec![picture],
+            None => decode_batch(gpu, networks, &staged.latents, staged.shape, control).await?,
+        };
+        if let (Some(original), Some(mask)) = (&given.init, &given.mask)
+            && Rule::of(settings.options.values()) == Rule::A1111
+        {
+            // A1111 lays the result over the original, softly along the blurred mask.
+            for picture in &mut pictures {
+                let mask = Mask::new(mask, picture.width, picture.height, settings.options.values());
+                *picture = mask.overlay(&original.resized(picture.width, picture.height), picture);
+            }
+        }
         seconds.decode = clock.elapsed().as_secs_f64();
         let base = mixer.base();
+        let mut recipe = settings.complete(mixer, sample);
+        recipe.adapters.extend(inversions.used.iter().cloned());
         Ok(Rendered {
             pictures,
-            latents: to_nchw(&latents, shape),
-            shape,
-            recipe: settings.complete(mixer, sample),
+            latents: to_nchw(&staged.latents, staged.shape),
+            shape: staged.shape,
+            recipe,
+            inversions: inversions.used.clone(),
             settings,
             model: ModelFacts {
                 name: base.name.clone(),
@@ -249,82 +237,59 @@ impl Session {
             },
             adapters: mixer.reports().to_vec(),
             seconds: *seconds,
-            dropped_tokens: context.dropped,
+            dropped_tokens: staged.dropped,
             device: gpu.name(),
         })
     }
 }
 
-/// What the U-Net reads after the latents, NHWC for every sample of the batch.
-fn extra_channels(
-    networks: &Networks,
-    given: &Given,
-    [n, _, h, w]: [usize; 4],
-    samples: usize,
-) -> Result<Option<Vec<f32>>, EngineError> {
-    let wanted = networks.unet.extra_channels();
-    match &given.extra {
-        _ if wanted == 0 => Ok(None),
-        Some((data, [count, channels, rows, columns])) => {
-            if *channels != wanted || (*rows, *columns) != (h, w) || (*count != 1 && *count != n) {
-                return Err(EngineError::Input(format!(
-                    "the extra channels are {:?}, but this U-Net needs [1 or {n}, {wanted}, {h}, {w}]",
-                    [count, channels, rows, columns]
-                )));
-            }
-            let one = to_nhwc(data, [*count, *channels, *rows, *columns]);
-            Ok(Some(one.repeat(samples / count)))
-        }
-        None => {
-            let (kind, what) = match wanted {
-                5 => ("an inpainting model", "a picture and a mask"),
-                4 => ("a pix2pix model", "a picture"),
-                _ => ("a model of an unknown kind", "a picture"),
-            };
-            Err(EngineError::Input(format!(
-                "this is {kind}: its U-Net reads {wanted} channels beside the latents, so it needs {what}"
-            )))
-        }
-    }
-}
-
-/// The plan of a render: schedule and solver from their registries.
-fn make_plan(settings: &Settings, from_picture: bool) -> Result<Plan, EngineError> {
-    let request = PlanRequest {
-        model: &settings.sampling,
-        sampler: &settings.sampler,
-        schedule: &settings.schedule,
-        steps: settings.steps,
-        strength: from_picture.then_some(settings.strength),
-        knobs: &settings.knobs,
-    };
-    Ok(admix_sample::plan(&request)?)
-}
-
-async fn decode_batch(
+/// The first picture by the preview decoder, where that is wanted and the model ships one.
+async fn quick_look(
     gpu: &Arc<Gpu>,
     networks: &Networks,
-    latents: &[f32],
-    size: Size,
-    channels: usize,
+    staged: &Staged,
+    control: &Control,
+) -> Result<Option<Picture>, EngineError> {
+    if !control.is_quick {
+        return Ok(None);
+    }
+    let [_, c, h, w] = staged.shape;
+    let first = Tensor::upload(gpu, "quick look", &staged.latents[..h * w * c], h * w, c)?;
+    networks.preview(&first, Size { n: 1, h, w }).await
+}
+
+/// Latents for the second pass of hires-fix: NHWC of the whole batch at the larger size.
+async fn enlarge(
+    gpu: &Arc<Gpu>,
+    networks: &Networks,
+    staged: &Staged,
+    hires: &Hires,
+    larger: &Settings,
     control: &mut Control,
-) -> Result<Vec<Picture>, EngineError> {
-    let vae = networks
-        .vae
-        .as_ref()
-        .ok_or_else(|| EngineError::Input("this checkpoint has no VAE, so latents cannot become pictures".into()))?;
+) -> Result<Vec<f32>, EngineError> {
+    let [n, c, h, w] = staged.shape;
+    let size = networks.latent_size(n, larger.width, larger.height)?;
     let mut out = Vec::new();
-    for data in latents.chunks(size.h * size.w * channels) {
-        let grid = Grid { h: size.h, w: size.w, c: channels, data: data.to_vec() };
-        let picture = decode::decode(gpu, vae, &grid, control).await?;
-        out.push(Picture::from_unit(&picture.data, picture.w, picture.h));
+    match hires.upscaler {
+        Upscaler::Latent(filter) => {
+            for data in staged.latents.chunks(h * w * c) {
+                let grid = Grid { h, w, c, data: data.to_vec() };
+                out.extend(upscale::latents(&grid, size.h, size.w, filter).data);
+            }
+        }
+        Upscaler::Picture(filter) => {
+            for picture in decode_batch(gpu, networks, &staged.latents, staged.shape, control).await? {
+                let picture = picture.scaled(larger.width, larger.height, filter);
+                out.extend(encode_init(gpu, networks, &picture, larger, control).await?);
+            }
+        }
     }
     Ok(out)
 }
 
 impl Networks {
     /// A small picture of latents, where the model ships a preview decoder; the first sample only.
-    async fn preview(&self, latents: &Tensor, size: Size) -> Result<Option<Picture>, EngineError> {
+    pub(crate) async fn preview(&self, latents: &Tensor, size: Size) -> Result<Option<Picture>, EngineError> {
         let Some((store, decoder)) = &self.preview else { return Ok(None) };
         let gpu = store.gpu();
         let one = Size { n: 1, ..size };

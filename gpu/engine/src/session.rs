@@ -20,6 +20,9 @@ pub struct Session {
     dropped: HashMap<String, Bundle>,
     /// The networks of the last base model, by its sha256.
     networks: Option<(String, Networks)>,
+    /// Folders in which adapters that a prompt names are looked for.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub libraries: Vec<std::path::PathBuf>,
     /// Accept files whose sha256 differs from the recipe's.
     pub allow_changed: bool,
 }
@@ -39,7 +42,14 @@ impl Session {
 
     /// Uses a device that exists (the window's).
     pub fn with_device(gpu: Arc<Gpu>) -> Session {
-        Session { gpu, dropped: HashMap::new(), networks: None, allow_changed: false }
+        Session {
+            gpu,
+            dropped: HashMap::new(),
+            networks: None,
+            #[cfg(not(target_arch = "wasm32"))]
+            libraries: Vec::new(),
+            allow_changed: false,
+        }
     }
 
     /// The device.
@@ -50,6 +60,11 @@ impl Session {
     /// Registers a file without a path under `reference` (for example `drop:ink.safetensors`).
     pub fn add_source(&mut self, reference: impl Into<String>, bundle: Bundle) {
         self.dropped.insert(reference.into(), bundle);
+    }
+
+    /// References of files without a path.
+    pub(crate) fn dropped_names(&self) -> impl Iterator<Item = &str> {
+        self.dropped.keys().map(String::as_str)
     }
 
     /// The files a reference stands for: dropped ones, or those at the path that `resolve` gives.

@@ -3,12 +3,14 @@
 use admix_files::config::{Prediction, SchedulerConfig};
 use admix_mix::Mixer;
 use admix_mix::recipe::{Recipe, Sample};
+use admix_model::prompt::Rules;
 use admix_sample::rng::Kind;
-use admix_sample::{KnobValues, ModelSampling, NoiseConfig};
+use admix_sample::{Knob, KnobValues, ModelSampling, NoiseConfig};
 use serde_json::Value;
 
-use crate::EngineError;
+use crate::conditioning::knobs as prompt_knobs;
 use crate::render::Given;
+use crate::{EngineError, mask, start, upscale};
 
 /// Settings of one render.
 #[derive(Clone, Debug)]
@@ -47,6 +49,8 @@ pub struct Settings {
     pub unmerged: bool,
     /// Knobs of solver and schedule.
     pub knobs: KnobValues,
+    /// Knobs of what happens around sampling.
+    pub options: Options,
     /// The model's noise.
     pub sampling: ModelSampling,
 }
@@ -95,6 +99,13 @@ impl Sizes {
         Ok(Sizes { original: read(original, own)?, crop: read(crop, [0, 0])?, target: read(target, own)? })
     }
 
+    /// Where these are the size of a picture, that of another: for a second pass at another size.
+    pub fn moved(self, from: [usize; 2], to: [usize; 2]) -> Sizes {
+        let (from, to) = (from.map(|v| v as u32), to.map(|v| v as u32));
+        let other = |size: [u32; 2]| if size == from { to } else { size };
+        Sizes { original: other(self.original), target: other(self.target), ..self }
+    }
+
     /// The numbers the U-Net reads, heights first: six, or the refiner's five with an aesthetic score (6 for prompts, 2.5 for negative ones).
     ///
     /// # Errors
@@ -113,6 +124,53 @@ impl Sizes {
         }
         Ok(ids)
     }
+}
+
+/// Values of the knobs that are neither the solver's nor the schedule's: how prompts are read, what a picture is started from, a second pass.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    values: KnobValues,
+    invert_prompt: String,
+}
+
+impl Options {
+    /// Every such knob.
+    pub fn knobs() -> impl Iterator<Item = Knob> {
+        [prompt_knobs::ALL, start::KNOBS, mask::ALL, upscale::ALL].into_iter().flatten().copied()
+    }
+
+    /// The values a recipe sets. Errors: one of them is not known or out of range.
+    pub fn read(sample: &Sample) -> Result<Options, EngineError> {
+        let mut values = KnobValues::new();
+        for knob in Options::knobs() {
+            if let Some(value) = sample.set.get(knob.name).filter(|_| !knob.text) {
+                values.set(knob.name, knob.parse(&knob_text(value))?);
+            }
+        }
+        let invert_prompt = sample.set.get(start::INVERT_PROMPT.name).map(knob_text).unwrap_or_default();
+        Ok(Options { values, invert_prompt })
+    }
+
+    /// How prompts are read.
+    pub fn rules(&self) -> Rules {
+        prompt_knobs::rules(&self.values)
+    }
+
+    /// Settings of the way from a picture to noise.
+    pub fn inversion(&self, settings: &Settings) -> Settings {
+        let cfg = self.values.get(&start::INVERT_CFG);
+        Settings { prompt: self.invert_prompt.clone(), cfg, ..settings.clone() }
+    }
+
+    /// All values.
+    pub fn values(&self) -> &KnobValues {
+        &self.values
+    }
+}
+
+/// A knob's value as typed.
+fn knob_text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_string)
 }
 
 fn range(name: &str, value: f64, min: f64, max: f64) -> Result<f64, EngineError> {
@@ -166,9 +224,12 @@ impl Settings {
         };
         let mut knobs = KnobValues::default();
         for (name, value) in &sample.set {
-            if name != ADAPTERS_KNOB && !Sizes::KNOBS.contains(&name.as_str()) && !MODEL_KNOBS.contains(&name.as_str())
+            if name != ADAPTERS_KNOB
+                && !Sizes::KNOBS.contains(&name.as_str())
+                && !MODEL_KNOBS.contains(&name.as_str())
+                && !Options::knobs().any(|k| k.name == name)
             {
-                knobs.set_text(name, &value.as_str().map_or_else(|| value.to_string(), str::to_string))?;
+                knobs.set_text(name, &knob_text(value))?;
             }
         }
         let size = |value: Option<u32>, default: usize, name: &str| -> Result<usize, EngineError> {
@@ -203,6 +264,7 @@ impl Settings {
             strength: range("strength", sample.strength.unwrap_or(0.75), 0.0, 1.0)?,
             unmerged: wants_unmerged(sample)?,
             knobs,
+            options: Options::read(sample)?,
             sampling: model_sampling(&scheduler)?,
         })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use admix_files::config::TextConfig;
 use admix_tensor::kernels::attention::{Heads, Operand};
+use admix_tensor::kernels::combine::Term;
 use admix_tensor::kernels::{Activation, Weight};
 use admix_tensor::{Program, Recorder, Tensor};
 
@@ -156,10 +157,27 @@ impl TextEncoder {
 
     /// Records the encoding of `n` sequences.
     pub fn record(&self, gpu: &Arc<admix_tensor::Gpu>, n: usize, reading: Reading) -> Result<TextPass, ModelError> {
+        self.record_with(gpu, n, reading, &[])
+    }
+
+    /// The same with vectors [width] in place of some tokens' embeddings, by their places in [n length]: textual inversion. Positions are added to
+    /// them as to any token.
+    pub fn record_with(
+        &self,
+        gpu: &Arc<admix_tensor::Gpu>,
+        n: usize,
+        reading: Reading,
+        vectors: &[(usize, &[f32])],
+    ) -> Result<TextPass, ModelError> {
         let rows = n * self.length;
         let tokens = Tensor::empty(gpu, "tokens", 1, rows)?;
         let mut rec = Recorder::new(gpu);
         let mut x = rec.embed(&tokens, rows, &self.table, &self.position)?;
+        for (at, vector) in vectors.iter().filter(|(at, vector)| *at < rows && vector.len() == self.width) {
+            let vector = Tensor::upload(gpu, "vector", vector, 1, self.width)?;
+            let place = Term { tensor: &self.position, row: at % self.length, coef: 1.0 };
+            rec.combine(&[Term::new(&vector, 1.0), place], &x, *at, 1)?;
+        }
         let d = self.width / self.heads;
         let s = Heads { n, heads: self.heads, d, tq: self.length, tk: self.length, causal: true };
         let step = admix_tensor::padded(self.width);

@@ -15,3 +15,4 @@ pub mod stages;
 pub mod strip;
 pub mod suggest;
 pub mod top;
+mod weigh;

@@ -1,7 +1,9 @@
 //! The prompt under the canvas, with the button that makes pictures.
 
+use egui::text::{CCursor, CCursorRange};
 use egui::{RichText, TextEdit, Ui};
 
+use super::weigh;
 use crate::session::Purpose;
 use crate::studio::Studio;
 use crate::studio::panels::suggest;
@@ -19,7 +21,10 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
     suggest::update(studio, ui);
     let marks = std::mem::take(&mut studio.suggest.marks);
     let mut layouter = |ui: &Ui, text: &dyn egui::TextBuffer, width: f32| suggest::layout(ui, text, width, &marks);
+    let id = ui.make_persistent_id("the prompt");
+    weigh_word(ui, id, &mut prompt);
     let edit = TextEdit::multiline(&mut prompt)
+        .id(id)
         .hint_text("What should the picture show?")
         .desired_rows(2)
         .desired_width(f32::INFINITY)
@@ -55,9 +60,9 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
             let text = RichText::new(format!("{tokens}/{room}")).small();
             let text = text.color(if tokens > room { p.bad } else { p.soft });
             ui.label(text).on_hover_text(if tokens > room {
-                format!("The model reads {room} tokens at a time; what is past them may be dropped or weigh less.")
+                format!("The model reads {room} tokens of this prompt; what is past them is left out.")
             } else {
-                "Tokens of the prompt, and how many the model reads at a time.".into()
+                "Tokens of the prompt, and how many its windows have room for.\nCtrl+Up and Ctrl+Down weigh the word under the cursor.".into()
             });
         }
         if studio.history.entries.is_empty() {
@@ -102,6 +107,28 @@ fn queue(studio: &mut Studio, ui: &mut Ui) {
             studio.desk.cancel(true);
         }
     });
+}
+
+/// Ctrl+Up and Ctrl+Down while the prompt has the keyboard.
+fn weigh_word(ui: &Ui, id: egui::Id, prompt: &mut String) {
+    if !ui.memory(|m| m.has_focus(id)) {
+        return;
+    }
+    let pressed = |key| ui.input_mut(|i| i.consume_key(egui::Modifiers::COMMAND, key));
+    let by = match (pressed(egui::Key::ArrowUp), pressed(egui::Key::ArrowDown)) {
+        (true, false) => weigh::STEP,
+        (false, true) => -weigh::STEP,
+        _ => return,
+    };
+    let Some(mut state) = egui::text_edit::TextEditState::load(ui.ctx(), id) else { return };
+    let Some(range) = state.cursor.char_range() else { return };
+    let [from, to] = range.sorted_cursors().map(|c| usize::from(c.index));
+    if let Some((text, selected)) = weigh::reweigh(prompt, from..to, by) {
+        *prompt = text;
+        let (from, to) = (CCursor::new(selected.start), CCursor::new(selected.end));
+        state.cursor.set_char_range(Some(CCursorRange::two(from, to)));
+        state.store(ui.ctx(), id);
+    }
 }
 
 /// Seed, dice, lock, neighbours.

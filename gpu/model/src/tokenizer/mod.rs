@@ -86,6 +86,11 @@ impl Tokenizer {
         self.vocab.values().copied().max().unwrap_or(0)
     }
 
+    /// The id of a token as the vocabulary spells it (`,</w>`).
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.vocab.get(token).copied()
+    }
+
     /// Ids of the start, end and padding tokens.
     pub fn special_ids(&self) -> (u32, u32, u32) {
         (self.start, self.end, self.pad)

@@ -3,6 +3,7 @@
 
 pub mod activation;
 pub mod attention;
+pub mod blend;
 pub mod combine;
 pub mod concat;
 pub mod elementwise;

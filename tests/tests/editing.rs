@@ -1,0 +1,239 @@
+//! Inpainting against diffusers' pipeline (tests/golden/make_editing.py) and against what each program promises; hires-fix; exact inversion; textual
+//! inversions.
+
+use admix_engine::files::safetensors::Index;
+use admix_engine::files::{FileSource, ready};
+use admix_engine::mix::recipe::{AdapterUse, Recipe, Sample};
+use admix_engine::render::to_nhwc;
+use admix_engine::upscale::{self, Filter};
+use admix_engine::{Control, EngineError, Given, Picture, Rendered};
+use admix_tests::{Golden, distance, golden, pipeline, scratch, session};
+
+fn render(recipe: &Recipe, given: &Given) -> Rendered {
+    try_render(recipe, given).expect("renders")
+}
+
+fn try_render(recipe: &Recipe, given: &Given) -> Result<Rendered, EngineError> {
+    pollster::block_on(session().render(recipe, given, &mut Control::default()))
+}
+
+/// Bytes of a u8 tensor and its shape.
+fn bytes(name: &str) -> (Vec<u8>, Vec<usize>) {
+    use admix_engine::files::ByteSource;
+    let path = golden().join("editing.golden.safetensors");
+    let source = FileSource::open(&path).expect("opens");
+    let index = ready(Index::read(&source, "editing")).expect("reads");
+    let info = &index.tensors[name];
+    (ready(source.read(info.range.clone())).expect("reads"), info.shape.clone())
+}
+
+/// Picture and mask of a model's run.
+fn picture_and_mask(model: &str) -> (Picture, Picture) {
+    let (rgb, shape) = bytes(&format!("image.{model}"));
+    let (height, width) = (shape[0], shape[1]);
+    let grey = bytes(&format!("mask.{model}")).0;
+    let mask = Picture { width, height, rgb: grey.iter().flat_map(|v| [*v; 3]).collect() };
+    (Picture { width, height, rgb }, mask)
+}
+
+fn recipe(model: &str, picture: &Picture, strength: f64) -> Recipe {
+    let mut recipe = Recipe::new(pipeline(model).display().to_string());
+    recipe.sample = Sample {
+        sampler: Some("euler".into()),
+        schedule: Some("normal".into()),
+        steps: Some(8),
+        cfg: Some(5.0),
+        width: Some(picture.width as u32),
+        height: Some(picture.height as u32),
+        strength: Some(strength),
+        ..Sample::default()
+    };
+    recipe
+}
+
+fn given(model: &str) -> Given {
+    let golden = Golden::open(&format!("models/{model}"));
+    let (picture, mask) = picture_and_mask(model);
+    Given {
+        noise: Some(Golden::open("editing").tensor(&format!("noise.{model}"))),
+        cond: Some(golden.tensor("cond")),
+        uncond: Some(golden.tensor("uncond")),
+        init: Some(picture),
+        mask: Some(mask),
+        ..Given::default()
+    }
+}
+
+#[test]
+fn inpainting_matches_diffusers() {
+    let expected = Golden::open("editing");
+    for model in ["sd1_tiny", "inpaint_tiny"] {
+        let given = given(model);
+        for strength in ["0.6", "1.0"] {
+            let recipe = recipe(model, given.init.as_ref().expect("a picture"), strength.parse().expect("a number"));
+            let far =
+                distance(&render(&recipe, &given).latents, &expected.tensor::<4>(&format!("{model}.{strength}")).0);
+            println!("{model} {strength}: {far:.1e}");
+            // As for whole runs (tests/golden/README.md): eight steps with guidance.
+            assert!(far <= 1e-3, "{model} at {strength}: {far:.2e}");
+        }
+    }
+}
+
+fn grey(picture: &Picture, value: impl Fn(usize, usize) -> u8) -> Picture {
+    let (width, height) = (picture.width, picture.height);
+    let rgb = (0..width * height).flat_map(|i| [value(i % width, i / width); 3]).collect();
+    Picture { width, height, rgb }
+}
+
+/// Latents of the picture itself: nothing is done at strength 0.
+fn kept(model: &str, given: &Given) -> Vec<f32> {
+    let picture = given.init.as_ref().expect("a picture");
+    let alone = Given { mask: None, ..given.clone() };
+    render(&recipe(model, picture, 0.0), &alone).latents
+}
+
+#[test]
+fn what_the_mask_leaves_stays() {
+    let model = "sd1_tiny";
+    let whole = given(model);
+    let picture = whole.init.clone().expect("a picture");
+    let kept = kept(model, &whole);
+    let free = render(&recipe(model, &picture, 0.6), &Given { mask: None, ..whole.clone() }).latents;
+    for rule in ["diffusers", "a1111", "comfy"] {
+        let run = |mask: Picture, more: &[(&str, &str)]| {
+            let mut recipe = recipe(model, &picture, 0.6);
+            for (name, value) in [("inpaint_rule", rule)].iter().chain(more) {
+                recipe.sample.set.insert((*name).into(), (*value).into());
+            }
+            render(&recipe, &Given { mask: Some(mask), ..whole.clone() })
+        };
+        let none = run(grey(&picture, |_, _| 0), &[]);
+        let far = distance(&none.latents, &kept);
+        // x - sigma (x - D) / sigma in f32.
+        assert!(far <= 1e-5, "{rule}: nothing to paint, but {far:.1e}");
+        assert!(distance(&run(grey(&picture, |_, _| 255), &[]).latents, &free) <= 1e-6, "{rule}: all to paint");
+        assert!(run(grey(&picture, |_, _| 255), &[("mask_invert", "yes")]).latents == none.latents, "{rule}: inverted");
+        // Half: the left stays, the right does not.
+        let half = run(grey(&picture, |x, _| if x < picture.width / 2 { 0 } else { 255 }), &[]);
+        let [_, c, h, w] = half.shape;
+        let side = |latents: &[f32], right: bool| -> Vec<f32> {
+            let keep = |i: &usize| (i % w >= w / 2) == right;
+            (0..c * h * w).filter(keep).map(|i| latents[i]).collect()
+        };
+        assert!(distance(&side(&half.latents, false), &side(&kept, false)) <= 1e-5, "{rule}: left");
+        assert!(distance(&side(&half.latents, true), &side(&kept, true)) > 1e-2, "{rule}: right");
+        if rule == "a1111" {
+            assert_eq!(none.pictures[0], picture, "the original lies over the result");
+        }
+    }
+}
+
+#[test]
+fn a_second_pass_makes_it_larger() {
+    let model = "sd1_tiny";
+    let mut small = recipe(model, &Picture { width: 32, height: 32, rgb: Vec::new() }, 0.0);
+    (small.sample.strength, small.sample.prompt) = (None, Some("a red apple".into()));
+    let first = render(&small, &Given::default());
+    for (name, filter) in [
+        ("latent_nearest", Filter::Nearest),
+        ("latent_bilinear", Filter::Bilinear),
+        ("latent_bicubic", Filter::Bicubic),
+    ] {
+        let mut large = small.clone();
+        large.sample.set.insert("hires_scale".into(), 1.5.into());
+        large.sample.set.insert("hires_upscaler".into(), name.into());
+        large.sample.set.insert("hires_strength".into(), 0.0.into());
+        // Strength 0 gives back the enlarged latents themselves.
+        let done = render(&large, &Given::default());
+        assert_eq!((done.pictures[0].width, done.pictures[0].height), (48, 48));
+        let grid = |latents: &[f32], h, w| {
+            let wide: Vec<f32> = to_nhwc(latents, [1, 4, h, w]);
+            upscale::enlarged(&wide, [h, w, 4], [24, 24], filter)
+        };
+        let expected = grid(&first.latents, 16, 16);
+        assert!(distance(&to_nhwc(&done.latents, done.shape), &expected) <= 1e-6, "{name}");
+        large.sample.set.insert("hires_strength".into(), 0.6.into());
+        large.sample.set.insert("hires_steps".into(), 5.into());
+        let changed = render(&large, &Given::default());
+        assert!(distance(&changed.latents, &done.latents) > 1e-2);
+        assert!(changed.infotext(0).contains("Hires upscale: 1.5, Hires steps: 5, Hires upscaler: Latent"));
+    }
+}
+
+/// Zhang et al. 2023: what the same network is told on both ways comes back, up to rounding.
+#[test]
+fn inversion_comes_back() {
+    let model = "sd1_tiny";
+    let mut given = given(model);
+    (given.mask, given.cond, given.uncond) = (None, None, None);
+    let picture = given.init.clone().expect("a picture");
+    let kept = kept(model, &given);
+    // Without guidance, which multiplies the rounding of every step: at scale 3 and 20 steps it comes to 1e-3 with this network of random weights.
+    for (cfg, steps) in [(1.0, 10), (1.0, 40)] {
+        let mut recipe = recipe(model, &picture, 1.0);
+        (recipe.sample.steps, recipe.sample.cfg) = (Some(steps), Some(cfg));
+        recipe.sample.prompt = Some("a red apple".into());
+        recipe.sample.set.insert("invert".into(), "bdia".into());
+        recipe.sample.set.insert("invert_prompt".into(), "a red apple".into());
+        recipe.sample.set.insert("invert_cfg".into(), cfg.into());
+        let far = distance(&render(&recipe, &given).latents, &kept);
+        println!("cfg {cfg}, {steps} steps: {far:.1e}");
+        assert!(far <= 1e-3, "cfg {cfg}, {steps} steps: {far:.2e}");
+        recipe.sample.prompt = Some("a cat".into());
+        let edited = render(&recipe, &given).latents;
+        assert!(distance(&edited, &kept) > 1e-3, "another prompt changes it");
+    }
+    let mut none = recipe(model, &picture, 1.0);
+    none.sample.set.insert("invert".into(), "bdia".into());
+    assert!(try_render(&none, &Given { init: None, ..given }).is_err());
+}
+
+/// Rows of the token table under a word of their own must do what the tokens do.
+#[test]
+fn a_textual_inversion_stands_for_its_tokens() {
+    use admix_engine::files::checkpoint::Checkpoint;
+    use admix_engine::model::tokenizer::Tokenizer;
+    let model = pipeline("sd1_tiny");
+    let checkpoint = Checkpoint::open(&model).expect("opens");
+    let tokenizer = Tokenizer::from_files(checkpoint.tokenizer.as_ref().expect("a tokenizer")).expect("reads");
+    let table = "text_encoder.text_model.embeddings.token_embedding.weight";
+    let table = ready(checkpoint.read_f32(table)).expect("reads");
+    let width = checkpoint.text_encoder.as_ref().expect("a text encoder").hidden_size;
+    let ids = tokenizer.tokenize("red apple");
+    let rows: Vec<f32> = ids.iter().flat_map(|id| table[*id as usize * width..][..width].to_vec()).collect();
+    let file = scratch().join("zqx.safetensors");
+    let data: Vec<u8> = rows.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let header = format!(
+        "{{\"emb_params\":{{\"dtype\":\"F32\",\"shape\":[{},{width}],\"data_offsets\":[0,{}]}}}}",
+        ids.len(),
+        data.len()
+    );
+    let mut out = (header.len() as u64).to_le_bytes().to_vec();
+    out.extend(header.bytes().chain(data));
+    std::fs::write(&file, out).expect("writes");
+
+    let picture = Picture { width: 32, height: 32, rgb: Vec::new() };
+    let mut recipe = recipe("sd1_tiny", &picture, 0.0);
+    recipe.sample.strength = None;
+    let latents = |prompt: &str, syntax: &str, adapter: bool| {
+        let mut recipe = recipe.clone();
+        recipe.sample.prompt = Some(prompt.into());
+        recipe.sample.set.insert("prompt_syntax".into(), syntax.into());
+        if adapter {
+            recipe.adapters.push(AdapterUse::new(file.display().to_string(), 1.0));
+        }
+        render(&recipe, &Given::default())
+    };
+    let expected = latents("a red apple, a cat", "a1111", false).latents;
+    for (prompt, syntax) in [("a zqx, a cat", "a1111"), ("a embedding:zqx, a cat", "comfy")] {
+        let done = latents(prompt, syntax, true);
+        let far = distance(&done.latents, &expected);
+        println!("{syntax}: {far:.1e}");
+        // The same rows through another place of the recording.
+        assert!(far <= 1e-5, "{syntax}: {far:.2e}");
+        assert_eq!(done.recipe.adapters.len(), 1);
+        assert!(done.infotext(0).contains("TI hashes: \"zqx: "), "{}", done.infotext(0));
+    }
+    assert!(distance(&latents("a zqx, a cat", "a1111", false).latents, &expected) > 1e-3);
+}
