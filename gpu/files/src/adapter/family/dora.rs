@@ -2,7 +2,7 @@
 //!
 //! LyCORIS and kohya write `dora_scale`, shaped like the dimension that keeps its length: [out, 1, ..] for each output, or (old LyCORIS)
 //! [1, in, ..] for each input. peft writes `lora_magnitude_vector`, always for each output. Any change can be the direction: LyCORIS
-//! has DoRA on LoHa and LoKr. Strengths mean W + s (W' - W) here, so that 0 gives W; tools differ (see CONTRIBUTING's oracles).
+//! has DoRA on LoHa and LoKr. Strengths mean W + s (W' - W) here, so that 0 gives W; tools differ (tests/golden/README.md).
 
 use super::{Built, Family, Group, Settings, Values, families};
 use crate::adapter::Module;
