@@ -206,6 +206,11 @@ impl Studio {
             let turning = context.input(|i| i.pointer.any_down());
             self.live_render.follow(&self.document, &mut self.desk, now, turning, context);
         }
+        // The model in use has its card whether or not its row is in sight: size, memory and help come from it.
+        let base = self.document.recipe.base.reference.clone();
+        if let Some(at) = self.shelf.place(&base) {
+            self.shelf.ask(&mut self.desk, at, &base);
+        }
         self.idle_work(context);
     }
 

@@ -8,8 +8,8 @@ use super::shelf::SavedShelf;
 use super::studies::GridSetup;
 use super::tiles::Pane;
 
-/// What is remembered of the screen.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What is remembered of the screen. A first start shows the canvas and the button; panels are labelled edges.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Prefs {
     /// Shelf shown.
@@ -30,23 +30,6 @@ pub struct Prefs {
     pub narrow_tab: usize,
     /// A picture was made before: the panels have been opened once.
     pub begun: bool,
-}
-
-impl Default for Prefs {
-    fn default() -> Prefs {
-        // A first start shows the canvas and the button; panels are labelled edges.
-        Prefs {
-            shelf_open: false,
-            history_open: false,
-            mix_open: false,
-            guide_open: false,
-            grid_open: false,
-            watched: Vec::new(),
-            live: false,
-            narrow_tab: 0,
-            begun: false,
-        }
-    }
 }
 
 /// What is kept between starts, apart from the pictures.

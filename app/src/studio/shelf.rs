@@ -67,8 +67,8 @@ impl Item {
                     n if n >= 1_000_000_000 => format!("{:.2} B", n as f64 / 1e9),
                     n => format!("{:.1} M", n as f64 / 1e6),
                 };
-                let lacks = m.lacks.as_ref().map_or(String::new(), |what| format!(", no {what}: mix it in"));
-                format!("{} - {parameters} weights, {}{lacks}", m.family, m.dtype)
+                let part = m.lacks.as_ref().map_or("", |_| "to mix in - ");
+                format!("{part}{} - {parameters} weights, {}", m.family, m.dtype)
             }
             Some(Ok(Card::Adapter(a))) => {
                 let rank = a.rank.map_or(String::new(), |r| format!(" rank {r}"));
@@ -161,8 +161,12 @@ impl Shelf {
 
     /// The item of a reference.
     pub fn find(&self, reference: &str) -> Option<&Item> {
-        let wanted = if reference == "builtin" { "builtin:mini" } else { reference };
-        self.items.get(*self.places.get(wanted)?)
+        self.items.get(self.place(reference)?)
+    }
+
+    /// The place of a reference among the items.
+    pub fn place(&self, reference: &str) -> Option<usize> {
+        self.places.get(if reference == "builtin" { "builtin:mini" } else { reference }).copied()
     }
 
     /// Puts a file on the shelf, on top of those added before, and asks for its card.

@@ -110,14 +110,9 @@ impl Thumbs {
             context.request_repaint_after(std::time::Duration::from_secs_f64(wait));
             return None;
         }
-        for reference in wanted {
-            match shelf.find(&reference).map(|item| recipe(item, shelf, document)) {
-                Some(Some(recipe)) => return Some((reference, recipe)),
-                // Its header is still being read, or it cannot be shown alone: asked again when it is in sight next.
-                Some(None) | None => {}
-            }
-        }
-        None
+        // Those whose header is still being read, or that cannot be shown alone, are asked again when they are in sight next.
+        let ready = |reference: String| Some((reference.clone(), recipe(shelf.find(&reference)?, shelf, document)?));
+        wanted.into_iter().find_map(ready)
     }
 
     /// Notes the work that makes a thumbnail.

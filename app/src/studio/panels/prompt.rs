@@ -37,7 +37,7 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
     suggest::show(studio, ui);
 
     ui.horizontal_wrapped(|ui| {
-        let busy = studio.live().is_some_and(|l| !l.purpose.is_live()) || studio.desk.waiting() > 0;
+        let busy = studio.live().is_some_and(|l| l.purpose == Purpose::Asked) || studio.desk.waiting() > 0;
         if big_button(ui, "Make image", true).on_hover_text("Render with these settings (Ctrl+Enter)").clicked() {
             studio.make();
         }

@@ -145,10 +145,8 @@ fn row(studio: &mut Studio, ui: &mut Ui, at: usize, ask: &mut Option<Ask>) {
                 ) {
                     *ask = Some(Ask::TryOn(reference.clone()));
                 }
-            } else if !in_use {
-                if named(ui, "Mix in", &item.name, "Mix this model into the one in use") {
-                    *ask = Some(Ask::Second(reference.clone()));
-                }
+            } else if !in_use && named(ui, "Mix in", &item.name, "Mix this model into the one in use") {
+                *ask = Some(Ask::Second(reference.clone()));
             }
         });
     });

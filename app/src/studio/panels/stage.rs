@@ -21,7 +21,8 @@ pub fn picture(studio: &mut Studio, ui: &mut Ui) {
             super::grid::pictures(studio, ui);
             return;
         }
-        let live = studio.live();
+        // Strips and grids show their own progress.
+        let live = studio.live().filter(|l| l.purpose != crate::session::Purpose::Study);
         let empty = if live.is_some() { "" } else { "Press Make image" };
         studio.canvas.show(ui, &mut studio.history, live.as_ref(), empty);
     });

@@ -85,9 +85,11 @@ pub struct Stock {
     pub adapters: Rc<Vec<(String, String)>>,
 }
 
-/// The knobs of sampling that act with the settings as they are: sampler and schedule first, then what every run has under its title: title,
-/// citation, knobs.
-pub fn sampling_knobs_by_title(document: &Document) -> (Vec<Knob>, Vec<(&'static str, &'static str, Vec<Knob>)>) {
+/// Knobs under a title: title, citation, knobs.
+pub type Titled = (&'static str, &'static str, Vec<Knob>);
+
+/// The knobs of sampling that act with the settings as they are: those of sampler and schedule, and under their titles those every run has.
+pub fn sampling_knobs_by_title(document: &Document) -> (Vec<Knob>, Vec<Titled>) {
     let s = &document.recipe.sample;
     let sampler = registry::sampler(s.sampler.as_deref().unwrap_or_default()).map(|x| x.info().knobs);
     let schedule = registry::schedule(s.schedule.as_deref().unwrap_or_default()).map(|x| x.info().knobs);

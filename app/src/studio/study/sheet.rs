@@ -120,15 +120,15 @@ pub fn sheet(context: &Context, study: &Study) -> Option<Picture> {
         }
     };
     let middle = |from: usize, room: usize, length: usize| from + room.saturating_sub(length) / 2;
-    for p in 0..pages {
+    for (p, title) in over.iter().enumerate() {
         let x0 = p * (page[0] + GAP);
         if has(2) {
-            write(&mut out, &over[p], middle(x0, page[0], over[p].size[0]), GAP / 2);
+            write(&mut out, title, middle(x0, page[0], title.size[0]), GAP / 2);
         }
-        for c in 0..columns {
+        for (c, title) in above.iter().enumerate() {
             if has(0) {
-                let x = middle(x0 + left + c * pitch[0], pitch[0], above[c].size[0]);
-                write(&mut out, &above[c], x, top - height + GAP / 2);
+                let x = middle(x0 + left + c * pitch[0], pitch[0], title.size[0]);
+                write(&mut out, title, x, top - height + GAP / 2);
             }
             for r in 0..rows {
                 let at = [middle(x0 + left + c * pitch[0], pitch[0], cell[0]), top + r * pitch[1]];
@@ -140,10 +140,8 @@ pub fn sheet(context: &Context, study: &Study) -> Option<Picture> {
                 }
             }
         }
-        for r in 0..rows {
-            if has(1) {
-                write(&mut out, &beside[r], x0 + GAP, middle(top + r * pitch[1], pitch[1], beside[r].size[1]));
-            }
+        for (r, title) in beside.iter().enumerate().filter(|_| has(1)) {
+            write(&mut out, title, x0 + GAP, middle(top + r * pitch[1], pitch[1], title.size[1]));
         }
     }
     Some(out.0)

@@ -65,7 +65,7 @@ fn a_changed_knob_redraws_at_once_and_fully_when_let_go() {
         let made = h.state().history.entries.len();
         h.state_mut().document.recipe.sample.cfg = Some(2.0 + f64::from(round) * 0.5);
         let start = Instant::now();
-        while !h.state().live().is_some_and(|l| l.preview.is_some()) && h.state().history.entries.len() == made {
+        while h.state().live().is_none_or(|l| l.preview.is_none()) && h.state().history.entries.len() == made {
             assert!(start.elapsed() < Duration::from_secs(60), "no preview");
             frames.push(timed(&mut h));
             std::thread::sleep(Duration::from_millis(4));
