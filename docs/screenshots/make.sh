@@ -26,9 +26,52 @@ pictures() {
 }
 shot() { sleep 1; import -window root -depth 8 -colors 255 "png8:$here/$1.png"; }
 
-# A first start, and one click. Without a window manager keys reach no window: everything here is clicked.
+# Until the window shows the same for fifteen seconds.
+still() {
+  same=0
+  for _ in $(seq 200); do
+    now=$(import -window root rgb:- | md5sum)
+    if [ "$now" = "${last:-}" ]; then same=$((same + 1)); else same=0; fi
+    [ "$same" -ge 3 ] && return 0
+    last=$now
+    sleep 5
+  done
+  echo "the window never came to rest" >&2
+  exit 1
+}
+
+# A first start, and one click.
 sleep 8
 click 120 784
 pictures 1
 sleep 7
 shot first-picture
+
+# Scrub and sweep: Shift-drag the slider of CFG. Without a window manager keys reach the window that is given the focus.
+xdotool windowfocus "$(xdotool search --name Admix | head -1)"
+xdotool mousemove 1075 570
+sleep 0.5
+xdotool keydown shift
+sleep 0.5
+xdotool mousedown 1
+for x in 1090 1110; do sleep 0.5; xdotool mousemove $x 570; done
+sleep 0.5
+xdotool mouseup 1
+sleep 0.3
+xdotool keyup shift
+xdotool mousemove 600 300
+still
+shot sweep
+
+# Try an adapter on: the shelf scrolled down, and the button in its row.
+xdotool mousemove 150 300
+for _ in 1 2 3 4 5; do xdotool click 5; sleep 0.3; done
+sleep 2
+click 219 162
+xdotool mousemove 600 300
+still
+shot try-on
+
+# The card of a file, from its header alone.
+click 150 170
+shot fit-card

@@ -85,7 +85,7 @@ impl Studio {
         with.add_adapter(reference);
         let triggers = self.shelf.find(reference).map(|i| i.triggers().to_vec()).unwrap_or_default();
         with.add_first_trigger(&triggers);
-        let cells = vec![(format!("without {name}"), without), (format!("with {name}"), with)];
+        let cells = vec![("without".into(), without), (format!("with {name}"), with)];
         let study = Study::beside(format!("Try on {name}"), &self.document, cells, true);
         self.show_strip(study, 1);
     }

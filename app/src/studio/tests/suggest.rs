@@ -8,7 +8,7 @@ fn words_are_marked_and_a_click_adds_the_adapter() {
     let mut h = harness();
     h.state_mut().document.recipe.sample.prompt = Some("red apple in watercolour".into());
     until(&mut h, "an offer", |s| !s.suggest.offers.is_empty());
-    assert_eq!(h.state().suggest.marks, [13..24]);
+    assert_eq!(h.state().suggest.marks, std::slice::from_ref(&(13..24)));
     assert!(h.state().document.recipe.adapters.is_empty(), "nothing is turned on by itself");
     for _ in 0..3 {
         h.step();
