@@ -130,7 +130,7 @@ impl History {
                 Ok(png) => {
                     let key = kept::key(entry.id);
                     let failed = failed.clone();
-                    store::start(async move { store::write(&key, &png).await }, move |error| failed(error));
+                    store::start(async move { store::write(&key, &png).await }, failed);
                 }
                 Err(error) => failed(error),
             }
