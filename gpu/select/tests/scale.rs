@@ -1,5 +1,5 @@
 //! What a large library costs: 100,000 cards searched, and files indexed from their headers. The bars are those of the finished
-//! program: they hold in the release build. `--nocapture` shows the figures.
+//! program: they are meant for the release build. `--nocapture` shows the figures.
 
 #[path = "proof/distractors.rs"]
 mod distractors;
