@@ -1,9 +1,10 @@
 // y = b + lambda * merge of the models' kept, weighted changes: the last pass of the task-vector methods. Mirrors methods/consensus.rs.
 //
 // MASK 0 keeps everything; 1 what selection i of `state` takes; 2 what selection 2i takes and 2i + 1 does not; 3 where a random number is
-// below the keep probability (model[i].y). VOTE 0: sum over sum of weights; 1: elements whose sign agrees with that of the weighted sum
-// (zero counts as plus), over the agreeing weights. NORMALIZE 0 leaves the division out. RESCALE: `scale[i]` multiplies changes of model i.
-// knobs: lambda, sum of weights (or 1 where it is nearly 0).
+// below the keep probability (model[i].y). VOTE 0: sum over sum of weights; 1: elements whose sign agrees with that of the weighted sum,
+// over the agreeing weights; 2 and 3: with that of the sum, or of most signs, before weights, over how many agree. NORMALIZE 0 leaves the
+// division out. RESCALE: `scale[i]` multiplies changes of model i.
+// knobs: lambda, sum of weights (or 1 where it is nearly 0), the sign where a vote ends at zero.
 #include "mix/shared/flat"
 #if STATE
 @group(0) @binding(2u + ORIGIN + MODELS) var<storage, read> state: array<u32>;
@@ -19,28 +20,34 @@
 #include "mix/shared/keep"
 
 fn four(x: Fours, e: vec4<u32>) -> vec4<f32> {
-  var sum = vec4<f32>(0.0);
+  let zero = vec4<f32>(0.0);
+  var sum = zero;
 #for i MODELS
-  var d$i = select(vec4<f32>(0.0), x.m$i - x.o, kept$i(x, e));
+  var d$i = select(zero, x.m$i - x.o, kept$i(x, e));
 #if RESCALE
   d$i *= scale[$i];
 #endif
-  d$i *= p.model[$i].x;
-  sum += d$i;
+  if (VOTE < 2u) { d$i *= p.model[$i].x; }
+  if (VOTE == 3u) { sum += sign(d$i); } else { sum += d$i; }
 #end
 #if VOTE
-  let up = sum >= vec4<f32>(0.0);
-  var top = vec4<f32>(0.0);
-  var bottom = vec4<f32>(0.0);
+  let up = select(sum, vec4<f32>(p.knobs.z), sum == zero) >= zero;
+  var top = zero;
+  var bottom = zero;
 #for i MODELS
   {
-    let agrees = select((d$i < vec4<f32>(0.0)), (d$i > vec4<f32>(0.0)), up);
-    top += select(vec4<f32>(0.0), d$i, agrees);
-    bottom += select(vec4<f32>(0.0), vec4<f32>(p.model[$i].x), agrees);
+    let agrees = select((d$i < zero), (d$i > zero), up);
+    if (VOTE >= 2u) {
+      top += select(zero, d$i * p.model[$i].x, agrees);
+      bottom += select(zero, vec4<f32>(1.0), agrees);
+    } else {
+      top += select(zero, d$i, agrees);
+      bottom += select(zero, vec4<f32>(p.model[$i].x), agrees);
+    }
   }
 #end
 #if NORMALIZE
-  top /= select(bottom, vec4<f32>(1.0), bottom == vec4<f32>(0.0));
+  top /= select(bottom, vec4<f32>(1.0), bottom == zero);
 #endif
   return x.b + top * p.knobs.x;
 #else

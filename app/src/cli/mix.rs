@@ -15,7 +15,7 @@ use super::{cancel, output, recipe};
 /// Arguments of `admix mix`.
 #[derive(clap::Args)]
 pub struct MixArgs {
-    /// A recipe: a JSON file, a picture made by Admix or a checkpoint written by it
+    /// A recipe: a JSON file, a picture made by Admix, a checkpoint written by it or by SuperMerger, or mergekit's YAML
     #[arg(value_name = "RECIPE.json")]
     recipe: PathBuf,
     /// A .safetensors file, or a folder where the layout is one
@@ -27,7 +27,8 @@ pub struct MixArgs {
     /// Keys and files: same (as the base's), ldm (single file, as other programs read) or diffusers (folder)
     #[arg(long, value_name = "NAME", default_value = "same", value_parser = layout)]
     layout: ExportLayout,
-    /// full, or bitdelta: an adapter of the signs of what the recipe changes, a thirty-second of the size
+    /// full, adapter (the recipe's adapters as one LoRA file), or bitdelta: an adapter of the signs of what the recipe changes, a thirty-second of
+    /// the size
     #[arg(long = "as", value_name = "FORM", default_value = "full", value_parser = form)]
     form: Form,
     /// Accept files whose sha256 differs from the recipe's
@@ -40,6 +41,8 @@ pub struct MixArgs {
 enum Form {
     /// The whole model.
     Full,
+    /// The recipe's adapters as one.
+    Adapter,
     /// BitDelta's signs and distances.
     BitDelta,
 }
@@ -47,8 +50,9 @@ enum Form {
 fn form(text: &str) -> Result<Form, String> {
     match text {
         "full" => Ok(Form::Full),
+        "adapter" => Ok(Form::Adapter),
         "bitdelta" => Ok(Form::BitDelta),
-        _ => Err("known are full, bitdelta".into()),
+        _ => Err("known are full, adapter, bitdelta".into()),
     }
 }
 
@@ -80,6 +84,7 @@ pub fn run(args: &MixArgs, json: bool) -> Result<(), Fault> {
     };
     let written = match args.form {
         Form::Full => pollster::block_on(mixer.export(&args.out, args.layout, &mut progress)),
+        Form::Adapter => pollster::block_on(mixer.export_adapter(&args.out)),
         Form::BitDelta => pollster::block_on(mixer.export_bitdelta(&args.out, &mut progress)),
     };
     drop(bar);

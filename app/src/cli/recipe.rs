@@ -7,6 +7,7 @@ use admix_engine::Session;
 use admix_engine::files::checkpoint::Checkpoint;
 use admix_engine::files::safetensors::Index;
 use admix_engine::files::{FileSource, adapter::Adapter, builtin, ready};
+use admix_engine::mix::import::{self, Imported};
 use admix_engine::mix::recipe::Recipe;
 use admix_engine::picture::png_texts;
 use admix_engine::tensor::DeviceOptions;
@@ -36,14 +37,25 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, Fault> {
     Ok(bytes)
 }
 
-/// The recipe in a JSON file, in a picture that Admix made, or in a checkpoint that it wrote. References to files that are not found from the
+/// The recipe in a JSON file, in a picture that Admix made, or in a checkpoint that it or SuperMerger wrote, or in mergekit's YAML. References to files that are not found from the
 /// current folder but beside the recipe mean those.
 pub fn load(path: &Path) -> Result<Recipe, Fault> {
     let shown = path.display().to_string();
     let named = |text: String| Fault::input(format!("{shown}: {text}"));
+    let is = |extension: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(extension));
+    if is("yaml") || is("yml") {
+        let text = String::from_utf8(read_file(path)?).map_err(|_| named("this is not UTF-8".into()))?;
+        let imported = import::from_mergekit(&text).map_err(|e| named(e.to_string()))?;
+        return Ok(beside(taken_over(imported), path));
+    }
     let text = if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) {
         let index = ready(Index::read(&FileSource::open(path)?, &shown))?;
-        index.metadata.get("admix_recipe").cloned().ok_or_else(|| named("this file carries no recipe".into()))?
+        let field = |key: &str| index.metadata.get(key).map(String::as_str);
+        if let (None, Some(text)) = (field("admix_recipe"), field("sd_merge_recipe")) {
+            let imported = import::from_supermerger(text, field("sd_merge_models")).map_err(|e| named(e.to_string()))?;
+            return Ok(beside(taken_over(imported), path));
+        }
+        field("admix_recipe").map(String::from).ok_or_else(|| named("this file carries no recipe".into()))?
     } else {
         let bytes = read_file(path)?;
         if bytes.starts_with(b"\x89PNG") {
@@ -54,7 +66,17 @@ pub fn load(path: &Path) -> Result<Recipe, Fault> {
             String::from_utf8(bytes).map_err(|_| named("a recipe is a JSON text, but this is not UTF-8".into()))?
         }
     };
-    let mut recipe = Recipe::from_json(&text).map_err(|e| named(e.to_string()))?;
+    Ok(beside(Recipe::from_json(&text).map_err(|e| named(e.to_string()))?, path))
+}
+
+/// Another program's recipe, with a line for everything of it that has no place here.
+fn taken_over(imported: Imported) -> Recipe {
+    imported.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    imported.recipe
+}
+
+/// References to files that are not found from the current folder but beside the recipe mean those.
+fn beside(mut recipe: Recipe, path: &Path) -> Recipe {
     let folder = path.parent().unwrap_or(Path::new(""));
     for reference in recipe.references_mut() {
         let name = &reference.reference;
@@ -63,7 +85,7 @@ pub fn load(path: &Path) -> Result<Recipe, Fault> {
             reference.reference = beside.display().to_string();
         }
     }
-    Ok(recipe)
+    recipe
 }
 
 /// Opens every file that a recipe names, before a device is looked for: what is wrong with them shows at once. With `to_render` the base must be

@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let gpu = pollster::block_on(Gpu::open(&DeviceOptions::default()))?;
     let copy = pollster::block_on(bench::copy_speed(&gpu, elements, 5))?;
     println!("{}: copy by shader {:.2} GB/s, by transfer {:.2} GB/s", gpu.name(), copy.shader, copy.transfer);
-    let all = methods().iter().map(|m| m.name());
+    let all = methods().iter().filter(|m| !m.on_host()).map(|m| m.name());
     let names: Vec<&str> = all.filter(|n| only.as_ref().is_none_or(|o| o.split(',').any(|w| w == *n))).collect();
     for f in pollster::block_on(bench::merges(&gpu, &names, elements, 4))? {
         println!(

@@ -187,6 +187,7 @@ pub async fn merges(gpu: &Arc<Gpu>, names: &[&str], elements: usize, runs: usize
                 knobs: &knobs,
                 model_knobs: vec![&model_knobs; count],
                 seed: 1,
+                facts: None,
             };
             let none = vec![None; count];
             let inputs = Inputs { base: &tensors[0], origin: None, models: &models, minus: &none, uniforms: &[] };
@@ -228,7 +229,7 @@ mod tests {
         for gpu in crate::testing::devices() {
             let copy = pollster::block_on(copy_speed(&gpu, 4096, 1)).expect("measures");
             assert!(copy.shader > 0.0 && copy.transfer > 0.0);
-            let names: Vec<&str> = crate::method::methods().iter().map(|m| m.name()).collect();
+            let names: Vec<&str> = crate::method::methods().iter().filter(|m| !m.on_host()).map(|m| m.name()).collect();
             let figures = pollster::block_on(merges(&gpu, &names, 4096, 1)).expect("measures");
             assert_eq!(figures.len(), 2 * names.len());
             assert!(figures.iter().all(|f| f.gbps() > 0.0 && f.dispatches > 0));

@@ -117,7 +117,7 @@ impl Flat {
     }
 
     /// Elements `start..start + len`; `start` a multiple of [`ALIGN`].
-    fn window(&self, start: usize, len: usize) -> Flat {
+    pub(crate) fn window(&self, start: usize, len: usize) -> Flat {
         let mut data = self.data.clone();
         data.offset += (start * self.kind.size()) as u64;
         data.cols = words(len, self.kind);
@@ -160,6 +160,8 @@ pub struct Pass<'a> {
     pub models: &'a [&'a Flat],
     /// Further buffers to read, bound whole.
     pub extra: &'a [&'a Tensor],
+    /// Further buffers of one f32 an element, bound window by window after `extra`.
+    pub sliced: &'a [&'a Tensor],
     /// Knobs of the stage.
     pub knobs: [u32; 4],
     /// Words of each model.
@@ -186,6 +188,7 @@ impl<'a> Pass<'a> {
             origin: None,
             models,
             extra: &[],
+            sliced: &[],
             knobs: [0; 4],
             model: vec![[0; 4]; models.len()],
         }
@@ -200,7 +203,7 @@ impl<'a> Pass<'a> {
             ("MODELS", self.models.len() as u32),
             ("ORIGIN", self.origin.is_some().into()),
             ("KINDS", kinds),
-            ("EXTRA", self.extra.len() as u32),
+            ("EXTRA", (self.extra.len() + self.sliced.len()) as u32),
         ];
         all.extend(device_defines(gpu));
         all.extend(self.defines.iter().copied());
@@ -223,11 +226,18 @@ impl<'a> Pass<'a> {
         all.map(|input| input.window(start, len)).collect()
     }
 
+    /// The buffers of one f32 an element inside a window.
+    fn slices(&self, start: usize, len: usize) -> Vec<Tensor> {
+        let slice = |t: &&Tensor| Flat { data: (*t).clone(), kind: Kind::F32, len: self.base.len }.window(start, len).data;
+        self.sliced.iter().map(slice).collect()
+    }
+
     /// Elements that one window may span: the widest input or result must fit one binding.
     fn span(&self, gpu: &Gpu, out: Option<Kind>) -> usize {
         let widest = std::iter::once(self.base.kind.size())
             .chain(self.origin.map(|o| o.kind.size()))
             .chain(self.models.iter().map(|m| m.kind.size()))
+            .chain(self.sliced.iter().map(|_| 4))
             .chain(out.map(Kind::size));
         let limit = gpu.limits.max_storage_buffer_binding_size as usize / widest.max().unwrap_or(4);
         #[cfg(test)]
@@ -237,7 +247,7 @@ impl<'a> Pass<'a> {
 
     /// How many storage buffers one call binds.
     pub fn bindings(&self) -> usize {
-        1 + usize::from(self.origin.is_some()) + self.models.len() + self.extra.len() + 1
+        1 + usize::from(self.origin.is_some()) + self.models.len() + self.extra.len() + self.sliced.len() + 1
     }
 
     /// Refuses more inputs than the device binds at once.
@@ -268,9 +278,10 @@ impl<'a> Pass<'a> {
             let groups = len.div_ceil(GROUP) as u32;
             let workgroups = groups.div_ceil(lanes * groups_per_lane);
             let row = workgroups.clamp(1, 32_768);
-            let inputs = self.inputs(start, len);
+            let (inputs, slices) = (self.inputs(start, len), self.slices(start, len));
             let mut reads: Vec<&Tensor> = inputs.iter().map(|i| &i.data).collect();
             reads.extend(self.extra);
+            reads.extend(&slices);
             rec.launch(Launch {
                 shader: self.shader,
                 defines: &defines,
@@ -295,9 +306,10 @@ impl<'a> Pass<'a> {
         for start in (0..self.base.len).step_by(span) {
             let len = span.min(self.base.len - start);
             let groups = len.div_ceil(GROUP) as u32;
-            let inputs = self.inputs(start, len);
+            let (inputs, slices) = (self.inputs(start, len), self.slices(start, len));
             let mut reads: Vec<&Tensor> = inputs.iter().map(|i| &i.data).collect();
             reads.extend(self.extra);
+            reads.extend(&slices);
             rec.launch(Launch {
                 shader: self.shader,
                 defines: &defines,

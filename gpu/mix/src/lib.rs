@@ -3,6 +3,7 @@
 //! A recipe is a pure function from pristine tensors to effective tensors, computed in f32 on the device, tensor by tensor. The picture's
 //! weights and the exported ones come from the same passes and are the same bits.
 
+pub mod adapter_merge;
 mod adapters;
 pub mod bench;
 pub mod blocks;
@@ -12,6 +13,8 @@ mod export;
 #[cfg(not(target_arch = "wasm32"))]
 mod export_delta;
 pub mod flat;
+pub mod import;
+mod linalg;
 pub mod low_rank;
 pub mod method;
 mod methods;
@@ -21,6 +24,7 @@ mod random;
 pub mod recipe;
 mod select;
 mod sums;
+mod survey;
 #[cfg(test)]
 mod testing;
 

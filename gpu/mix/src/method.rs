@@ -1,6 +1,8 @@
 //! What a merge method is, and the registry of all of them. One published algorithm = one name = one file in `methods/`.
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use admix_tensor::{Recorder, Tensor};
 use serde::Serialize;
@@ -27,6 +29,9 @@ pub struct Knob {
     pub help: &'static str,
     /// How it is entered.
     pub kind: KnobKind,
+    /// The words to choose from, where it is a choice; its value is then the place of the word.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub choices: &'static [&'static str],
 }
 
 /// How a knob is entered.
@@ -39,6 +44,8 @@ pub enum KnobKind {
     Whole,
     /// On or off, 1 or 0, `true` or `false`.
     Switch,
+    /// One of a few words.
+    Choice,
 }
 
 impl Knob {
@@ -51,13 +58,13 @@ impl Knob {
         default: f64,
         help: &'static str,
     ) -> Knob {
-        Knob { name, label, min, max, default, help, kind: KnobKind::Number }
+        Knob { name, label, min, max, default, help, kind: KnobKind::Number, choices: &[] }
     }
 
     /// A switch.
     pub const fn switch(name: &'static str, label: &'static str, default: bool, help: &'static str) -> Knob {
         let default = if default { 1.0 } else { 0.0 };
-        Knob { name, label, min: 0.0, max: 1.0, default, help, kind: KnobKind::Switch }
+        Knob { name, label, min: 0.0, max: 1.0, default, help, kind: KnobKind::Switch, choices: &[] }
     }
 
     /// A knob of whole numbers.
@@ -69,12 +76,27 @@ impl Knob {
         default: f64,
         help: &'static str,
     ) -> Knob {
-        Knob { name, label, min, max, default, help, kind: KnobKind::Whole }
+        Knob { name, label, min, max, default, help, kind: KnobKind::Whole, choices: &[] }
+    }
+
+    /// A choice among words, the first by default.
+    pub const fn choice(
+        name: &'static str,
+        label: &'static str,
+        choices: &'static [&'static str],
+        help: &'static str,
+    ) -> Knob {
+        let max = (choices.len() - 1) as f64;
+        Knob { name, label, min: 0.0, max, default: 0.0, help, kind: KnobKind::Choice, choices }
     }
 
     /// The number that `value` stands for, if it is one this knob takes.
     fn accept(&self, value: &Value, place: &str) -> Result<f64, MixError> {
         let number = match value {
+            Value::String(word) if self.kind == KnobKind::Choice => {
+                let unknown = || MixError::recipe(place, format!("unknown: {word}; known: {}", self.choices.join(", ")));
+                self.choices.iter().position(|c| c == word).ok_or_else(unknown)? as f64
+            }
             Value::Bool(on) if self.kind == KnobKind::Switch => f64::from(u8::from(*on)),
             other => match other.as_f64() {
                 Some(number) => number,
@@ -107,12 +129,63 @@ pub struct Settings<'a> {
     pub model_knobs: Vec<&'a Knobs>,
     /// Seed of random methods.
     pub seed: u64,
+    /// What the method's survey found, if it asked for one.
+    pub facts: Option<Arc<Facts>>,
+}
+
+/// What a survey of several tensors found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// Numbers, in the order that the method knows.
+    pub numbers: Vec<f64>,
+    /// Reorderings of axes of tensors, by name.
+    pub orders: HashMap<String, Vec<Order>>,
+}
+
+/// A part of an axis in a new order: entry k of the part is the old entry `from[k]` of the part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The axis.
+    pub axis: usize,
+    /// Where the part begins.
+    pub offset: usize,
+    /// Old places.
+    pub from: Vec<u32>,
+}
+
+/// Looks at several tensors on the host before a method records: what has to be known of the whole model, or of a tensor's partners.
+pub trait Survey {
+    /// How often it looks at all of them.
+    fn passes(&self) -> usize {
+        1
+    }
+    /// A tensor. `pass` counts from 0.
+    fn visit(&mut self, pass: usize, name: &str, shape: &[usize], inputs: &HostInputs<'_>);
+    /// All tensors have been seen once more.
+    fn pass_ended(&mut self, _pass: usize) {}
+    /// What came out.
+    fn finish(self: Box<Self>) -> Facts;
+}
+
+/// A survey that a method asks for.
+pub struct SurveyPlan {
+    /// Equal for tensors that share its result.
+    pub key: String,
+    /// The tensors it looks at; `None`: all that the base and every model have.
+    pub names: Option<Vec<String>>,
+    /// The survey.
+    pub survey: Box<dyn Survey>,
 }
 
 impl Settings<'_> {
     /// A stage knob: the recipe's value or the default of `table`.
     pub fn knob(&self, table: &[Knob], name: &str) -> f64 {
         read(self.knobs, table, name)
+    }
+
+    /// Number `i` of what the survey found.
+    pub fn fact(&self, i: usize) -> Option<f64> {
+        self.facts.as_ref()?.numbers.get(i).copied()
     }
 
     /// A stage switch.
@@ -139,8 +212,10 @@ impl Settings<'_> {
 
 fn read(knobs: &Knobs, table: &[Knob], name: &str) -> f64 {
     let default = table.iter().find(|k| k.name == name).map_or(0.0, |k| k.default);
+    let choices = table.iter().find(|k| k.name == name).map_or(&[][..], |k| k.choices);
     match knobs.get(name) {
         Some(Value::Bool(on)) => f64::from(u8::from(*on)),
+        Some(Value::String(word)) => choices.iter().position(|c| c == word).map_or(default, |at| at as f64),
         Some(value) => value.as_f64().unwrap_or(default),
         None => default,
     }
@@ -214,15 +289,26 @@ pub trait Method: Sync {
     fn keeps_base(&self, settings: &Settings<'_>) -> bool {
         self.weighted() && settings.weights.iter().all(|w| *w == 0.0)
     }
+    /// True when it is computed on the host, by `reference`, because it makes no sense on the device: the method's file says why.
+    fn on_host(&self) -> bool {
+        false
+    }
+    /// What it has to know of other tensors, or of this one, before it records this one.
+    fn survey(&self, _settings: &Settings<'_>) -> Option<SurveyPlan> {
+        None
+    }
     /// Records the merge of one tensor into `out`, which has `base`'s length and any kind.
     fn record(
         &self,
-        rec: &mut Recorder,
-        inputs: &Inputs<'_>,
-        settings: &Settings<'_>,
-        out: &Flat,
-    ) -> Result<(), MixError>;
-    /// CPU twin.
+        _rec: &mut Recorder,
+        _inputs: &Inputs<'_>,
+        _settings: &Settings<'_>,
+        _out: &Flat,
+    ) -> Result<(), MixError> {
+        let reason = "computed on the host; it has no passes to record".into();
+        Err(MixError::Method { method: self.name().into(), reason })
+    }
+    /// CPU twin; the method itself where it is computed on the host.
     fn reference(&self, inputs: &HostInputs<'_>, settings: &Settings<'_>) -> Vec<f32>;
 }
 
@@ -270,7 +356,7 @@ pub(crate) fn check_stage(stage: &Stage, place: &str) -> Result<(), MixError> {
     for (i, model) in stage.models.iter().enumerate() {
         for (key, value) in &model.params {
             let path = format!("{place}.models[{i}].{key}");
-            let also = "ref, sha256, weight, text_weight, minus, ";
+            let also = "ref, sha256, weight, text_weight, minus, blocks, ";
             find(&[method.model_knobs()], key, path.clone(), also)?.accept(value, &path)?;
         }
         if model.minus.is_some() && !method.uses_minus() {

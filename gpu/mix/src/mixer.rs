@@ -11,6 +11,7 @@ use admix_files::{Checkpoint, DType};
 use admix_tensor::kernels::Source;
 use admix_tensor::{Gpu, Recorder};
 
+use crate::adapter_merge::{Combine, CombineMethod};
 use crate::adapters::{OpenAdapter, Part};
 use crate::change::add_change;
 use crate::flat::{Flat, Kind};
@@ -18,8 +19,9 @@ use crate::low_rank::{LowRank, add_low_rank};
 use crate::method::{Inputs, Method, Settings, method};
 use crate::methods::linear;
 use crate::quantize::{first_non_finite, input_kind, output_kind};
+use crate::survey::SharedFacts;
 use crate::recipe::{ModelUse, Recipe, Reference};
-use crate::{MixError, blocks};
+use crate::{MixError, blocks, survey};
 
 /// Bytes of a tensor that are on the host at once, a multiple of every element's size. Small enough that copying and checking them keeps a
 /// browser's thread busy for some milliseconds only.
@@ -82,19 +84,19 @@ pub struct SidePart {
 }
 
 /// An opened merge stage.
-struct OpenStage {
-    method: &'static dyn Method,
-    models: Vec<Arc<Checkpoint>>,
-    minus: Vec<Option<Arc<Checkpoint>>>,
+pub(crate) struct OpenStage {
+    pub method: &'static dyn Method,
+    pub models: Vec<Arc<Checkpoint>>,
+    pub minus: Vec<Option<Arc<Checkpoint>>>,
 }
 
 /// What a stage does to one tensor.
-struct StagePlan<'a> {
+pub(crate) struct StagePlan<'a> {
     /// Which models take part.
-    taking_part: Vec<usize>,
-    settings: Settings<'a>,
+    pub taking_part: Vec<usize>,
+    pub settings: Settings<'a>,
     /// Share of the change that is applied, for methods without weights.
-    strength: f64,
+    pub strength: f64,
 }
 
 /// An opened recipe.
@@ -102,7 +104,7 @@ pub struct Mixer {
     gpu: Arc<Gpu>,
     recipe: Recipe,
     base: Arc<Checkpoint>,
-    stages: Vec<OpenStage>,
+    pub(crate) stages: Vec<OpenStage>,
     adapters: Vec<OpenAdapter>,
     models: Vec<ModelReport>,
     reports: Vec<AdapterReport>,
@@ -110,6 +112,7 @@ pub struct Mixer {
     warnings: Vec<String>,
     unmerged: bool,
     dtype: Option<DType>,
+    pub(crate) facts: SharedFacts,
 }
 
 impl Mixer {
@@ -151,6 +154,7 @@ impl Mixer {
             warnings: Vec::new(),
             unmerged,
             dtype: None,
+            facts: SharedFacts::default(),
         };
         mixer.check_blocks()?;
         mixer.check_models()?;
@@ -252,10 +256,14 @@ impl Mixer {
     /// Every block that the recipe names must hold at least one tensor of the base: a misspelt one would silently do nothing.
     fn check_blocks(&self) -> Result<(), MixError> {
         let stages = self.recipe.merge.iter().enumerate().map(|(i, s)| (format!("merge[{i}].blocks"), &s.blocks));
+        let models = self.recipe.merge.iter().enumerate().flat_map(|(i, s)| {
+            s.models.iter().enumerate().map(move |(j, m)| (format!("merge[{i}].models[{j}].blocks"), &m.blocks))
+        });
         let adapters = self.recipe.adapters.iter().enumerate();
         let adapters = adapters.map(|(i, a)| (format!("adapters[{i}].blocks"), &a.blocks));
-        for (place, named) in stages.chain(adapters) {
-            for block in named.keys() {
+        for (place, named) in stages.chain(models).chain(adapters) {
+            // Lists name all blocks of a family, whether a model has them or not.
+            for block in named.keys().filter(|b| !blocks::is_mbw(b)) {
                 if !self.base.tensors.keys().any(|name| blocks::lies_in(name, block)) {
                     let reason = "no tensor of the base lies in this block; blocks are named like unet.down.0, unet.mid, unet.up, text, vae";
                     return Err(MixError::recipe(format!("{place}.{block}"), reason));
@@ -271,7 +279,7 @@ impl Mixer {
             let mut matched = 0;
             for (name, tensor) in &model.tensors {
                 let Some(own) = self.base.tensors.get(name) else { continue };
-                if own.shape != tensor.shape {
+                if own.shape != tensor.shape && !survey::takes_first_channels(name, &own.shape, &tensor.shape) {
                     return Err(MixError::Tensor {
                         place: reference.into(),
                         tensor: name.clone(),
@@ -318,18 +326,24 @@ impl Mixer {
         Ok(())
     }
 
-    fn stage_plan<'a>(&'a self, index: usize, name: &'a str, shape: &'a [usize]) -> Option<StagePlan<'a>> {
-        let (stage, opened) = (&self.recipe.merge[index], &self.stages[index]);
+    /// The models of a stage that have tensor `name`.
+    pub(crate) fn taking_part(&self, index: usize, name: &str) -> Vec<usize> {
+        let opened = &self.stages[index];
         let has = |checkpoint: &Checkpoint| checkpoint.tensors.get(name).is_some_and(|t| t.info.dtype.is_float());
-        let taking_part: Vec<usize> = (0..opened.models.len())
-            .filter(|i| has(&opened.models[*i]) && opened.minus[*i].as_ref().is_none_or(|m| has(m)))
-            .collect();
+        let fits = |i: &usize| has(&opened.models[*i]) && opened.minus[*i].as_ref().is_none_or(|m| has(m));
+        (0..opened.models.len()).filter(fits).collect()
+    }
+
+    pub(crate) fn stage_plan<'a>(&'a self, index: usize, name: &'a str, shape: &'a [usize]) -> Option<StagePlan<'a>> {
+        let (stage, opened) = (&self.recipe.merge[index], &self.stages[index]);
+        let taking_part = self.taking_part(index, name);
         if taking_part.is_empty() || taking_part.len() < *opened.method.models().start() {
             return None;
         }
         let factor = blocks::factor(&stage.blocks, name);
         let weigh = |used: &ModelUse| {
             let own = used.text_weight.filter(|_| blocks::is_text(name)).unwrap_or(used.weight);
+            let own = own * blocks::factor(&used.blocks, name);
             if opened.method.weighted() { own * factor } else { own }
         };
         let settings = Settings {
@@ -339,6 +353,7 @@ impl Mixer {
             knobs: &stage.params,
             model_knobs: taking_part.iter().map(|i| &stage.models[*i].params).collect(),
             seed: stage.seed.unwrap_or(0),
+            facts: None,
         };
         let strength = if opened.method.weighted() { 1.0 } else { factor };
         if opened.method.keeps_base(&settings) || strength == 0.0 {
@@ -391,9 +406,32 @@ impl Mixer {
         Ok(sum)
     }
 
+    /// The recipe's adapters as one (`combine`; side by side where the recipe does not say): name of the weight, its shape, the change.
+    /// Errors: nothing there, ranks that a method cannot bring together.
+    pub fn combined_adapter(&self) -> Result<Vec<(String, Vec<usize>, LowRank)>, MixError> {
+        let side_by_side = Combine { method: CombineMethod::Stack, rank: None, density: None, seed: None };
+        let combine = self.recipe.combine.as_ref().unwrap_or(&side_by_side);
+        let mut parts = Vec::new();
+        for (name, tensor) in &self.base.tensors {
+            if let Some((i, ..)) = self.transforms(name).first() {
+                let reason = format!("{} changes it in a way that is no low-rank product; leave that adapter out", self.reports[*i].name);
+                return Err(MixError::Tensor { place: "combine".into(), tensor: name.clone(), reason });
+            }
+            let factors: Vec<(&LowRank, f64)> = self.factors(name).into_iter().map(|(_, f, w)| (f, w)).collect();
+            if !factors.is_empty() {
+                parts.push((name.clone(), tensor.shape.clone(), combine.combine(name, &factors)?));
+            }
+        }
+        if parts.is_empty() {
+            return Err(MixError::Output("the recipe's adapters change nothing: there is no adapter to write".into()));
+        }
+        Ok(parts)
+    }
+
     /// Whether adapters stay beside this tensor's weight: all when asked for, else those that act only in a part of sampling.
     fn beside(&self, adapter: usize) -> bool {
-        self.unmerged || !self.recipe.adapters[adapter].is_whole()
+        // Combined adapters are no sum that could run beside a weight.
+        self.recipe.combine.is_none() && (self.unmerged || !self.recipe.adapters[adapter].is_whole())
     }
 
     /// The low-rank changes that [`Mixer::effective`] leaves out of this tensor: the caller runs them beside the weight.
@@ -429,12 +467,28 @@ impl Mixer {
                 let _ = write!(text, ";{} {weight} {minus} {:?}", sum(&used.source), used.params);
             }
         }
+        if let Some(combine) = &self.recipe.combine {
+            let _ = write!(text, "|{combine:?}");
+        }
         for (i, part, weight) in self.parts(name) {
             if !matches!(part, Part::LowRank(_)) || !self.beside(i) {
                 let _ = write!(text, "|+{} {weight}", sum(&self.recipe.adapters[i].source));
             }
         }
         text
+    }
+
+    /// A checkpoint's tensor as it lies in the file. Errors: values that are not finite.
+    pub(crate) async fn finite_bytes(&self, checkpoint: &Checkpoint, name: &str) -> Result<Vec<u8>, MixError> {
+        let bytes = checkpoint.read_raw(name).await?;
+        match first_non_finite(&bytes, checkpoint.tensor(name)?.info.dtype) {
+            None => Ok(bytes),
+            Some(at) => Err(MixError::Tensor {
+                place: checkpoint.name.clone(),
+                tensor: name.into(),
+                reason: format!("element {at} is not finite; the file is damaged, use another copy"),
+            }),
+        }
     }
 
     /// A checkpoint's tensor on the device. Errors: values that are not finite.
@@ -483,18 +537,45 @@ impl Mixer {
 
     /// Computes a tensor up to its rounding to `kind` and submits the work.
     pub(crate) async fn compute(&self, name: &str, shape: &[usize], kind: Kind) -> Result<Flat, MixError> {
-        let pristine = self.upload(&self.base, name).await?;
-        let plans: Vec<(usize, StagePlan<'_>)> =
-            (0..self.stages.len()).filter_map(|i| Some((i, self.stage_plan(i, name, shape)?))).collect();
         let merged: Vec<(&LowRank, f64)> =
             self.factors(name).into_iter().filter(|(i, ..)| !self.beside(*i)).map(|(_, f, w)| (f, w)).collect();
-        let transforms = self.transforms(name);
+        let combined = match &self.recipe.combine {
+            Some(combine) if !merged.is_empty() => Some(combine.combine(name, &merged)?),
+            _ => None,
+        };
+        let merged = combined.as_ref().map_or(merged, |one| vec![(one, 1.0)]);
+        self.compute_stages(name, shape, kind, self.stages.len(), merged, self.transforms(name)).await
+    }
+
+    /// The result of the first `stages` stages and of the adapters' changes in `merged` and `transforms`.
+    pub(crate) async fn compute_stages(
+        &self,
+        name: &str,
+        shape: &[usize],
+        kind: Kind,
+        stages: usize,
+        merged: Vec<(&LowRank, f64)>,
+        transforms: Vec<(usize, &Part, f64)>,
+    ) -> Result<Flat, MixError> {
+        let pristine = self.upload(&self.base, name).await?;
+        let mut plans: Vec<(usize, StagePlan<'_>)> =
+            (0..stages).filter_map(|i| Some((i, self.stage_plan(i, name, shape)?))).collect();
+        for (index, plan) in &mut plans {
+            plan.settings.facts = self.facts(*index, plan).await?;
+        }
         let mut rec = Recorder::new(&self.gpu);
         let mut current = pristine.clone();
         for (at, (index, plan)) in plans.iter().enumerate() {
             let stage = &self.stages[*index];
             let last = at + 1 == plans.len() && merged.is_empty() && transforms.is_empty();
             let next_kind = if last { kind } else { Kind::F32 };
+            if stage.method.on_host() || self.narrows(*index, plan, shape) {
+                if !rec.is_empty() {
+                    std::mem::replace(&mut rec, Recorder::new(&self.gpu)).finish().submit();
+                }
+                current = self.on_host(*index, plan, &current).await?;
+                continue;
+            }
             let mut models = Vec::new();
             let mut minus = Vec::new();
             for i in &plan.taking_part {

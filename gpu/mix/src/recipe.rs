@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::MixError;
+use crate::adapter_merge::Combine;
 
 /// The version of the recipe format that this build reads and writes.
 pub const VERSION: u32 = 1;
@@ -39,6 +40,9 @@ pub struct Recipe {
     /// Adapters on top of the merged weights.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub adapters: Vec<AdapterUse>,
+    /// How the adapters become one before they act; absent: they add up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub combine: Option<Combine>,
     /// How pictures are made; what is absent takes the program's or the model's default.
     #[serde(skip_serializing_if = "Sample::is_empty")]
     pub sample: Sample,
@@ -94,6 +98,9 @@ pub struct ModelUse {
     /// What `add_difference` subtracts from the model; the recipe's base where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minus: Option<Reference>,
+    /// Factors on this model's weight by block, beside the stage's.
+    #[serde(skip_serializing_if = "Blocks::is_empty")]
+    pub blocks: Blocks,
     /// Per-model knobs of the method, such as `density`.
     #[serde(flatten)]
     pub params: Knobs,
@@ -133,7 +140,7 @@ impl ModelUse {
     /// A model at a weight, without knobs.
     pub fn new(reference: impl Into<String>, weight: f64) -> ModelUse {
         let source = Reference::new(reference);
-        ModelUse { source, weight, text_weight: None, minus: None, params: Knobs::new() }
+        ModelUse { source, weight, text_weight: None, minus: None, blocks: Blocks::new(), params: Knobs::new() }
     }
 }
 
@@ -239,6 +246,7 @@ impl Recipe {
             base: Reference::new(base),
             merge: Vec::new(),
             adapters: Vec::new(),
+            combine: None,
             sample: Sample::default(),
         }
     }
@@ -286,6 +294,12 @@ impl Recipe {
     pub fn check(&self) -> Result<(), MixError> {
         for (i, stage) in self.merge.iter().enumerate() {
             crate::method::check_stage(stage, &format!("merge[{i}]"))?;
+        }
+        if self.combine.is_some()
+            && let Some(i) = self.adapters.iter().position(|a| !a.is_whole())
+        {
+            let reason = "combined adapters act during all of sampling; leave start and stop away, or combine";
+            return Err(MixError::recipe(format!("adapters[{i}]"), reason));
         }
         Ok(())
     }

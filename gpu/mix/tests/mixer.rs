@@ -256,3 +256,115 @@ fn what_does_not_fit_is_named() {
     let text = error(open(&block, vec![(TINY, base()), ("tune", tune)], vec![]));
     assert!(text.contains("merge[0].blocks.unet.dwn"), "{text}");
 }
+
+/// A checkpoint in memory with the base's tensors, each changed by `change`, which may give another shape.
+fn variant(name: &str, change: impl Fn(&str, &mut Vec<usize>, &mut Vec<f32>)) -> Arc<Checkpoint> {
+    let base = base();
+    let (mut specs, mut data) = (Vec::new(), Vec::new());
+    for (key, tensor) in &base.tensors {
+        let mut values = ready(async { base.read_f32(key).await }).expect("reads");
+        let mut shape = tensor.shape.clone();
+        change(key, &mut shape, &mut values);
+        data.push(DType::F32.encode_f32(&values));
+        specs.push(TensorSpec { name: key.clone(), dtype: DType::F32, shape });
+    }
+    let bytes = write_to_vec(&specs, &Default::default(), data).expect("fits");
+    Arc::new(ready(Checkpoint::load(Bundle::file(name, Arc::new(MemSource::new(bytes))), &Default::default())).expect("opens"))
+}
+
+const CONV_IN: &str = "unet.conv_in.weight";
+
+/// An inpainting base: five more channels, of ones.
+fn inpainting() -> Arc<Checkpoint> {
+    variant("inpaint", |key, shape, values| {
+        if key == CONV_IN {
+            let taps = shape[2] * shape[3];
+            let rows = values.chunks(shape[1] * taps).map(|row| [row, &vec![1.0; 5 * taps]].concat());
+            *values = rows.flatten().collect();
+            shape[1] += 5;
+        }
+    })
+}
+
+#[test]
+fn inpainting_bases_take_ordinary_models_on_their_first_channels() {
+    let tune = fine_tune("tune", |_| true, |_, _| {});
+    for (method, params) in [("weighted_sum", json!({})), ("ties", json!({})), ("rank_truncate", json!({"rank": 1}))] {
+        let stage = json!([{ "method": method, "models": [{ "ref": "tune", "weight": 0.5 }], "params": params }]);
+        let run = |name: &str, base: Arc<Checkpoint>| {
+            let recipe = json!({ "admix": 1, "base": name, "merge": stage });
+            let mixer = open(&recipe, vec![(name, base), ("tune", tune.clone())], vec![]).expect("fits");
+            values(&mixer.with_dtype(Some(DType::F32)), CONV_IN)
+        };
+        let (plain, wide) = (run(TINY, base()), run("inpaint", inpainting()));
+        let taps = base().tensors[CONV_IN].shape[2..].iter().product::<usize>();
+        for (row, own) in wide.chunks(9 * taps).zip(plain.chunks(4 * taps)) {
+            let near = row[..4 * taps].iter().zip(own).all(|(a, b)| (a - b).abs() <= 1e-6);
+            assert!(near, "{method}: channels 0 to 3 are merged as they are without the others");
+            assert!(row[4 * taps..].iter().all(|v| *v == 1.0), "{method}: the others stay");
+        }
+    }
+    // The other way round there is nothing to merge the model's channels into.
+    let recipe = json!({ "admix": 1, "base": TINY, "merge": [{ "method": "weighted_sum", "models": [{ "ref": "inpaint", "weight": 0.5 }] }] });
+    let refused = open(&recipe, vec![(TINY, base()), ("inpaint", inpainting())], vec![]);
+    assert!(refused.is_err_and(|e| e.to_string().contains(CONV_IN)));
+}
+
+#[test]
+fn thresholds_of_the_whole_model_decide_in_every_tensor() {
+    // One tensor of the model moves far, all others little: a global trim keeps that one's changes alone.
+    let far = "unet.conv_out.weight";
+    let tune = variant("tune", |key, _, values| {
+        let step = if key == far { 1.0 } else { 1e-3 };
+        values.iter_mut().for_each(|v| *v += step);
+    });
+    let part = base().tensors[far].shape.iter().product::<usize>() as f64;
+    let all: usize = base().tensors.values().filter(|t| t.info.dtype.is_float()).map(|t| t.shape.iter().product::<usize>()).sum();
+    let recipe = json!({ "admix": 1, "base": TINY, "merge": [{
+        "method": "ties_paper", "models": [{ "ref": "tune", "density": (part - 1.0) / all as f64 }] }] });
+    let mixer = open(&recipe, vec![(TINY, base()), ("tune", tune.clone())], vec![]).expect("fits").with_dtype(Some(DType::F32));
+    let read = |c: &Arc<Checkpoint>, name: &str| ready(async { c.read_f32(name).await }).expect("reads");
+    let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
+    assert!(near(&values(&mixer, far), &read(&tune, far)));
+    let other = "unet.conv_in.weight";
+    assert!(near(&values(&mixer, other), &read(&base(), other)));
+}
+
+#[test]
+fn combined_adapters_act_and_are_written_as_one() {
+    let folder = Folder::new("combined");
+    let used = json!([{ "ref": "kohya.safetensors", "weight": 0.7 }, { "ref": "old_processor.safetensors", "weight": -0.4 }]);
+    let run = |combine: Value| {
+        let mut recipe = json!({ "admix": 1, "base": TINY, "adapters": used });
+        if !combine.is_null() {
+            recipe["combine"] = combine;
+        }
+        let both = ["kohya.safetensors", "old_processor.safetensors"].map(|f| (f, adapter(f)));
+        open(&recipe, vec![(TINY, base())], both.to_vec()).expect("opens").with_dtype(Some(DType::F32))
+    };
+    let plain = run(Value::Null);
+    let touched: Vec<String> = base().tensors.keys().filter(|n| plain.is_touched(n)).cloned().collect();
+    assert!(touched.len() > 20);
+    let near = |a: &Mixer, b: &Mixer| {
+        touched.iter().all(|n| values(a, n).iter().zip(values(b, n)).all(|(a, b)| (a - b).abs() <= 1e-5))
+    };
+    let stacked = run(json!({ "method": "stack" }));
+    assert!(near(&stacked, &plain), "side by side is the sum");
+    let cut = run(json!({ "method": "svd", "rank": 1 }));
+    assert!(!near(&cut, &plain));
+    for mixer in [stacked, cut] {
+        let out = folder.0.join("one.safetensors");
+        let report = pollster::block_on(mixer.export_adapter(&out)).expect("writes");
+        assert_eq!(report.tensors, 2 * touched.len());
+        let one = Arc::new(Adapter::open(&out).expect("a LoRA file like any other"));
+        let recipe = json!({ "admix": 1, "base": TINY, "adapters": [{ "ref": "one" }] });
+        let again = open(&recipe, vec![(TINY, base())], vec![("one", one)]).expect("fits").with_dtype(Some(DType::F32));
+        assert!(again.reports()[0].unmatched.is_empty() && again.reports()[0].mismatched.is_empty());
+        assert!(near(&again, &mixer), "the file has the same effect");
+    }
+    let mut recipe = json!({ "admix": 1, "base": TINY, "adapters": used, "combine": { "method": "stack" } });
+    recipe["adapters"][0]["stop"] = json!(0.5);
+    assert!(Recipe::from_value(&recipe).is_err_and(|e| e.to_string().contains("combine")));
+    recipe["combine"] = json!({ "method": "sum" });
+    assert!(Recipe::from_value(&recipe).is_err_and(|e| e.to_string().contains("stack, svd")));
+}

@@ -18,7 +18,9 @@ fn among(s: u32, v: vec4<f32>, e: vec4<u32>) -> vec4<bool> {
 fn kept$i(x: Fours, e: vec4<u32>) -> vec4<bool> {
 #if RANDOM
 #if UNIFORMS
-  return vec4<f32>(uniforms$i[e.x], uniforms$i[e.y], uniforms$i[e.z], uniforms$i[e.w]) < vec4<f32>(p.model[$i].y);
+  // Bound window by window.
+  let at = e - vec4<u32>(p.head.start);
+  return vec4<f32>(uniforms$i[at.x], uniforms$i[at.y], uniforms$i[at.z], uniforms$i[at.w]) < vec4<f32>(p.model[$i].y);
 #else
   return random_four(bitcast<u32>(p.model[$i].z), bitcast<u32>(p.model[$i].w), e) < vec4<f32>(p.model[$i].y);
 #endif

@@ -18,6 +18,63 @@ fn same(a: &Flat, b: &Flat) -> bool {
     a.data.buffer() == b.data.buffer() && a.data.offset == b.data.offset
 }
 
+/// Records a pass of models and what each is compared with (`shaders/mix/shared/compared.wgsl`) by `shader`, in several where the device binds
+/// too few buffers: each adds to what the one before left.
+pub(crate) fn differences(
+    rec: &mut Recorder,
+    shader: &'static str,
+    inputs: &Inputs<'_>,
+    weights: &[f64],
+    out: &Flat,
+) -> Result<(), MixError> {
+    let room = crate::methods::room(rec.gpu(), 0);
+    let mut sum: Option<Flat> = None;
+    let mut first = 0;
+    loop {
+        let previous = sum.take();
+        let base = previous.as_ref().unwrap_or(inputs.base);
+        // The models of this pass, then whatever they are compared with, each once.
+        let mut models: Vec<&Flat> = Vec::new();
+        let mut others: Vec<&Flat> = Vec::new();
+        let mut last = first;
+        while let Some(model) = inputs.models.get(last) {
+            let other = compared(inputs, last);
+            let known = same(other, base) || others.iter().any(|o| same(o, other));
+            if models.len() + others.len() + 1 + usize::from(!known) > room {
+                break;
+            }
+            models.push(*model);
+            if !known {
+                others.push(other);
+            }
+            last += 1;
+        }
+        let differences = models.len();
+        let mut minus = 0u32;
+        for i in 0..differences {
+            let other = compared(inputs, first + i);
+            let code = match others.iter().position(|o| same(o, other)) {
+                Some(at) => 2 + differences + at,
+                None => 0,
+            };
+            minus |= (code as u32) << (4 * i);
+        }
+        models.extend(others);
+        let mut pass = Pass::new(shader, base, &models);
+        pass.defines.extend([("DIFFERENCES", differences as u32), ("MINUS", minus)]);
+        for (words, weight) in pass.model.iter_mut().zip(&weights[first..last]) {
+            words[0] = bits(*weight);
+        }
+        if last == inputs.models.len() {
+            return pass.write(rec, out);
+        }
+        let next = Flat::temporary(rec, base.len, Kind::F32)?;
+        pass.write(rec, &next)?;
+        sum = Some(next);
+        first = last;
+    }
+}
+
 impl Method for AddDifference {
     fn name(&self) -> &'static str {
         "add_difference"
@@ -46,52 +103,7 @@ impl Method for AddDifference {
         settings: &Settings<'_>,
         out: &Flat,
     ) -> Result<(), MixError> {
-        let room = crate::methods::room(rec.gpu(), 0);
-        let mut sum: Option<Flat> = None;
-        let mut first = 0;
-        loop {
-            let previous = sum.take();
-            let base = previous.as_ref().unwrap_or(inputs.base);
-            // The models of this pass, then whatever they are compared with, each once.
-            let mut models: Vec<&Flat> = Vec::new();
-            let mut others: Vec<&Flat> = Vec::new();
-            let mut last = first;
-            while let Some(model) = inputs.models.get(last) {
-                let other = compared(inputs, last);
-                let known = same(other, base) || others.iter().any(|o| same(o, other));
-                if models.len() + others.len() + 1 + usize::from(!known) > room {
-                    break;
-                }
-                models.push(*model);
-                if !known {
-                    others.push(other);
-                }
-                last += 1;
-            }
-            let differences = models.len();
-            let mut minus = 0u32;
-            for i in 0..differences {
-                let other = compared(inputs, first + i);
-                let code = match others.iter().position(|o| same(o, other)) {
-                    Some(at) => 2 + differences + at,
-                    None => 0,
-                };
-                minus |= (code as u32) << (4 * i);
-            }
-            models.extend(others);
-            let mut pass = Pass::new("mix/add_difference", base, &models);
-            pass.defines.extend([("DIFFERENCES", differences as u32), ("MINUS", minus)]);
-            for (words, weight) in pass.model.iter_mut().zip(&settings.weights[first..last]) {
-                words[0] = bits(*weight);
-            }
-            if last == inputs.models.len() {
-                return pass.write(rec, out);
-            }
-            let next = Flat::temporary(rec, base.len, Kind::F32)?;
-            pass.write(rec, &next)?;
-            sum = Some(next);
-            first = last;
-        }
+        differences(rec, "mix/add_difference", inputs, &settings.weights, out)
     }
 
     fn reference(&self, inputs: &HostInputs<'_>, settings: &Settings<'_>) -> Vec<f32> {

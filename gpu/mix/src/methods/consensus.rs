@@ -1,15 +1,104 @@
 //! The shared end of the task-vector methods (`shaders/mix/consensus.wgsl`): B + lambda * merge of kept, weighted changes.
 //!
 //! mergekit's generalized task arithmetic: sparsify each change, optionally restore its L1 norm, weigh, vote on signs, normalise.
+//! A method that differs from the others in these steps only is a [`TaskVectors`].
+
+use std::ops::RangeInclusive;
 
 use admix_tensor::{Launch, Recorder, Tensor};
 
 use crate::MixError;
 use crate::flat::{Flat, Pass, bits};
-use crate::method::{HostInputs, Inputs, Settings};
+use crate::method::{HostInputs, Inputs, Knob, Method, Settings, SurveyPlan};
 use crate::random;
 use crate::select::{Selection, Zeros, select, select_reference};
 use crate::sums;
+
+use super::ranks;
+
+/// A task-vector method: its names, its knobs and how they become a [`Consensus`].
+pub(crate) struct TaskVectors {
+    /// Name in recipes.
+    pub name: &'static str,
+    /// Name for people.
+    pub label: &'static str,
+    /// Paper and program.
+    pub citation: &'static str,
+    /// Knobs of the stage.
+    pub knobs: &'static [Knob],
+    /// Knobs of each model.
+    pub model_knobs: &'static [Knob],
+    /// Whether models have weights.
+    pub weighted: bool,
+    /// The steps for one tensor.
+    pub plan: fn(&Settings<'_>) -> Consensus,
+    /// What has to be known of the whole model first.
+    pub survey: fn(&Settings<'_>) -> Option<SurveyPlan>,
+}
+
+impl TaskVectors {
+    /// A weighted method that looks at one tensor at a time.
+    pub const fn new(
+        (name, label, citation): (&'static str, &'static str, &'static str),
+        knobs: &'static [Knob],
+        model_knobs: &'static [Knob],
+        plan: fn(&Settings<'_>) -> Consensus,
+    ) -> TaskVectors {
+        TaskVectors { name, label, citation, knobs, model_knobs, weighted: true, plan, survey: |_| None }
+    }
+}
+
+impl Method for TaskVectors {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn label(&self) -> &'static str {
+        self.label
+    }
+
+    fn citation(&self) -> &'static str {
+        self.citation
+    }
+
+    fn knobs(&self) -> &'static [Knob] {
+        self.knobs
+    }
+
+    fn model_knobs(&self) -> &'static [Knob] {
+        self.model_knobs
+    }
+
+    fn models(&self) -> RangeInclusive<usize> {
+        1..=usize::MAX
+    }
+
+    fn weighted(&self) -> bool {
+        self.weighted
+    }
+
+    fn uses_origin(&self) -> bool {
+        true
+    }
+
+    fn survey(&self, settings: &Settings<'_>) -> Option<SurveyPlan> {
+        (self.survey)(settings)
+    }
+
+    fn record(
+        &self,
+        rec: &mut Recorder,
+        inputs: &Inputs<'_>,
+        settings: &Settings<'_>,
+        out: &Flat,
+    ) -> Result<(), MixError> {
+        (self.plan)(settings).record(rec, inputs, settings, out)
+    }
+
+    fn reference(&self, inputs: &HostInputs<'_>, settings: &Settings<'_>) -> Vec<f32> {
+        (self.plan)(settings).reference(inputs, settings)
+    }
+}
 
 /// Which elements of a change are kept.
 pub(crate) enum Keep {
@@ -19,6 +108,23 @@ pub(crate) enum Keep {
     Window(Vec<Selection>),
     /// Each with its model's probability.
     Random(Vec<f64>),
+    /// Each with a probability that rises with its rank in its row: density - epsilon to density + epsilon, a pair for each model.
+    Ranked(Vec<(f64, f64)>),
+    /// Those of at least this magnitude, a number for each model.
+    Above(Vec<f32>),
+}
+
+/// How a sign is chosen for an element, and what the elements that have it become.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Vote {
+    /// No vote: all changes count.
+    None = 0,
+    /// mergekit: the sign of the sum of the weighted changes, zero being plus; divided by the weights that agree.
+    Weighted = 1,
+    /// peft `total`: the sign of the sum of the changes before they are weighted; divided by how many agree.
+    Total = 2,
+    /// peft `frequency`: the sign that most changes have; divided by how many agree.
+    Frequency = 3,
 }
 
 /// How kept changes become one.
@@ -26,8 +132,10 @@ pub(crate) struct Consensus {
     /// What is kept.
     pub keep: Keep,
     /// Vote on signs.
-    pub vote: bool,
-    /// Divide by the weights that took part.
+    pub vote: Vote,
+    /// The sign where a vote ends at zero: plus unless set.
+    pub tie: f32,
+    /// Divide by what took part.
     pub normalize: bool,
     /// Restore each change's L1 norm after dropping elements.
     pub rescale: bool,
@@ -52,25 +160,36 @@ impl Consensus {
     ) -> Result<(), MixError> {
         let mut pass = Pass::new("mix/consensus", inputs.base, inputs.models);
         pass.origin = inputs.origin;
-        pass.knobs = [bits(self.lambda), bits(Self::divisor(&settings.weights)), 0, 0];
+        pass.knobs = [bits(self.lambda), bits(Self::divisor(&settings.weights)), bits(self.tie.into()), 0];
+        let masks: Vec<Tensor> = match &self.keep {
+            Keep::Ranked(ranges) => ranks::masks(rec, inputs, settings, ranges)?,
+            _ => Vec::new(),
+        };
         for (i, words) in pass.model.iter_mut().enumerate() {
             words[0] = bits(settings.weights[i]);
             words[2] = random::fold(settings.seed);
             words[3] = random::stream(settings.name, i);
-            if let Keep::Random(probabilities) = &self.keep {
-                words[1] = bits(probabilities[i]);
+            match &self.keep {
+                Keep::Random(probabilities) => words[1] = bits(probabilities[i]),
+                // Masks are 0 where an element is kept and 2 where it is not.
+                Keep::Ranked(_) => words[1] = bits(1.0),
+                _ => {}
             }
         }
+        let random = matches!(self.keep, Keep::Random(_) | Keep::Ranked(_));
         let uniforms: Vec<&Tensor> = match self.keep {
             Keep::Random(_) => inputs.uniforms.iter().collect(),
-            _ => Vec::new(),
+            _ => masks.iter().collect(),
         };
         let (selections, window) = match &self.keep {
             Keep::Selected(list) => (list.as_slice(), false),
             Keep::Window(list) => (list.as_slice(), true),
-            Keep::Random(_) => (&[][..], false),
+            _ => (&[][..], false),
         };
-        let mut state = None;
+        let mut state = match &self.keep {
+            Keep::Above(thresholds) => Some(thresholds_state(rec, thresholds)?),
+            _ => None,
+        };
         if !selections.is_empty() {
             let mut values = Pass::new("", inputs.base, inputs.models);
             values.origin = inputs.origin;
@@ -81,17 +200,17 @@ impl Consensus {
             ("STATE", state.is_some().into()),
             ("SELECTED", state.is_some().into()),
             ("WINDOW", window.into()),
-            ("RANDOM", matches!(self.keep, Keep::Random(_)).into()),
+            ("RANDOM", random.into()),
             ("UNIFORMS", (!uniforms.is_empty()).into()),
         ]);
         let mut extra: Vec<&Tensor> = state.iter().collect();
         let mut scale = None;
         if self.rescale {
-            let both: Vec<&Tensor> = state.iter().chain(uniforms.iter().copied()).collect();
             let sums_pass = Pass {
                 shader: "mix/kept_sums",
                 defines: pass.defines.clone(),
-                extra: &both,
+                extra: &extra,
+                sliced: &uniforms,
                 model: pass.model.clone(),
                 ..pass
             };
@@ -108,13 +227,12 @@ impl Consensus {
             scale = Some(factors);
         }
         extra.extend(scale.as_ref());
-        extra.extend(&uniforms);
         pass.defines.extend([
             ("RESCALE", scale.is_some().into()),
-            ("VOTE", self.vote.into()),
+            ("VOTE", self.vote as u32),
             ("NORMALIZE", self.normalize.into()),
         ]);
-        let pass = Pass { extra: &extra, ..pass };
+        let pass = Pass { extra: &extra, sliced: &uniforms, ..pass };
         pass.write(rec, out)
     }
 
@@ -133,13 +251,15 @@ impl Consensus {
                     outer.iter().zip(&inner).map(|(o, n)| *o && !*n).collect()
                 }
                 Keep::Random(probability) => {
-                    let (seed, stream) = (random::fold(settings.seed), random::stream(settings.name, i));
-                    let number = |e: usize| match inputs.uniforms.get(i) {
-                        Some(given) => given[e],
-                        None => random::uniform(seed, stream, e as u32),
-                    };
+                    let number = host_uniforms(inputs, settings, i);
                     (0..count).map(|e| number(e) < probability[i] as f32).collect()
                 }
+                Keep::Ranked(ranges) => {
+                    let number = host_uniforms(inputs, settings, i);
+                    let probability = ranks::probabilities(&change, settings.shape, ranges[i]);
+                    probability.iter().enumerate().map(|(e, p)| number(e) < *p).collect()
+                }
+                Keep::Above(thresholds) => change.iter().map(|c| c.abs() >= thresholds[i]).collect(),
             };
             let norm = |c: &[f32]| c.iter().map(|v| f64::from(v.abs())).sum::<f64>();
             let before = norm(&change);
@@ -148,27 +268,54 @@ impl Consensus {
             if self.rescale && before >= 1e-7 && after >= 1e-7 {
                 change.iter_mut().for_each(|c| *c = (f64::from(*c) * (before / after)) as f32);
             }
-            change.iter_mut().for_each(|c| *c *= weights[i]);
+            if matches!(self.vote, Vote::None | Vote::Weighted) {
+                change.iter_mut().for_each(|c| *c *= weights[i]);
+            }
             changes.push(change);
         }
         let merged = |e: usize| -> f64 {
-            let sum: f32 = changes.iter().map(|c| c[e]).sum();
-            if !self.vote {
-                let divisor = if self.normalize { Self::divisor(&settings.weights) } else { 1.0 };
-                return changes.iter().map(|c| f64::from(c[e])).sum::<f64>() / divisor;
-            }
-            let agrees = |v: f32| if sum >= 0.0 { v > 0.0 } else { v < 0.0 };
+            let sum: f32 = match self.vote {
+                Vote::Frequency => changes.iter().filter(|c| c[e] != 0.0).map(|c| c[e].signum()).sum(),
+                _ => changes.iter().map(|c| c[e]).sum(),
+            };
+            let sign = if sum == 0.0 { self.tie } else { sum };
+            let agrees = |v: f32| if sign >= 0.0 { v > 0.0 } else { v < 0.0 };
             let (mut top, mut bottom) = (0f64, 0f64);
             for (change, weight) in changes.iter().zip(&weights) {
-                if agrees(change[e]) {
-                    top += f64::from(change[e]);
-                    bottom += f64::from(*weight);
+                match self.vote {
+                    Vote::None => top += f64::from(change[e]),
+                    _ if !agrees(change[e]) => {}
+                    Vote::Weighted => {
+                        top += f64::from(change[e]);
+                        bottom += f64::from(*weight);
+                    }
+                    Vote::Total | Vote::Frequency => {
+                        top += f64::from(change[e]) * f64::from(*weight);
+                        bottom += 1.0;
+                    }
                 }
+            }
+            if self.vote == Vote::None {
+                bottom = Self::divisor(&settings.weights);
             }
             if self.normalize && bottom != 0.0 { top / bottom } else { top }
         };
         (0..count).map(|e| (f64::from(inputs.base[e]) + self.lambda * merged(e)) as f32).collect()
     }
+}
+
+/// The uniform number of element e of model i on the host: the one given, else the generator's.
+fn host_uniforms(inputs: &HostInputs<'_>, settings: &Settings<'_>, i: usize) -> impl Fn(usize) -> f32 {
+    let (seed, stream) = (random::fold(settings.seed), random::stream(settings.name, i));
+    let given = inputs.uniforms.get(i).copied();
+    move |e| given.map_or_else(|| random::uniform(seed, stream, e as u32), |numbers| numbers[e])
+}
+
+/// A selection state that takes every element of at least a threshold (see [`select`]).
+fn thresholds_state(rec: &Recorder, thresholds: &[f32]) -> Result<Tensor, MixError> {
+    let words = thresholds.iter().flat_map(|t| [0, t.to_bits(), 0, 0, 1, u32::MAX, 1, 0]);
+    let words: Vec<f32> = words.map(f32::from_bits).collect();
+    Ok(Tensor::upload(rec.gpu(), "thresholds", &words, 1, words.len())?)
 }
 
 /// Elements that `density` of `len` keeps: mergekit's max(1, floor(density n)), 0 for density 0, all for 1 and above.

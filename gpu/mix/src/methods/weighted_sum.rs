@@ -42,6 +42,15 @@ pub(crate) fn linear(
     }
 }
 
+/// CPU twin of [`linear`].
+pub(crate) fn linear_reference(factor: f64, weights: &[f64], inputs: &HostInputs<'_>) -> Vec<f32> {
+    let at = |i: usize| {
+        let models = inputs.models.iter().zip(weights).map(|(m, w)| w * f64::from(m[i]));
+        factor * f64::from(inputs.base[i]) + models.sum::<f64>()
+    };
+    (0..inputs.base.len()).map(|i| at(i) as f32).collect()
+}
+
 impl Method for WeightedSum {
     fn name(&self) -> &'static str {
         "weighted_sum"
@@ -71,11 +80,6 @@ impl Method for WeightedSum {
     }
 
     fn reference(&self, inputs: &HostInputs<'_>, settings: &Settings<'_>) -> Vec<f32> {
-        let rest = 1.0 - settings.weights.iter().sum::<f64>();
-        let at = |i: usize| {
-            let models = inputs.models.iter().zip(&settings.weights).map(|(m, w)| w * f64::from(m[i]));
-            rest * f64::from(inputs.base[i]) + models.sum::<f64>()
-        };
-        (0..inputs.base.len()).map(|i| at(i) as f32).collect()
+        linear_reference(1.0 - settings.weights.iter().sum::<f64>(), &settings.weights, inputs)
     }
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{AdapterUse, Blocks, Knobs, ModelUse, Recipe, Reference, Sample, Stage, VERSION};
 use crate::MixError;
+use crate::adapter_merge::{COMBINE_METHODS, Combine};
 
 type Result<T> = std::result::Result<T, MixError>;
 
@@ -110,6 +111,14 @@ impl<'a> Place<'a> {
 
     fn blocks(&self, key: &str) -> Result<Blocks> {
         let Some(value) = self.get(key) else { return Ok(Blocks::new()) };
+        match value {
+            Value::String(name) => return crate::blocks::from_preset(name, &self.at(key)),
+            Value::Array(values) => {
+                let values: Vec<f64> = values.iter().map(|v| finite(v, &self.at(key))).collect::<Result<_>>()?;
+                return crate::blocks::from_list(&values, &self.at(key));
+            }
+            _ => {}
+        }
         let inner = object(value, &self.at(key))?;
         inner.map.iter().map(|(k, v)| Ok((k.clone(), finite(v, &inner.at(k))?))).collect()
     }
@@ -148,7 +157,7 @@ pub(super) fn recipe(value: &Value) -> Result<Recipe> {
         Value::Object(map) => Place { map, path: String::new() },
         other => return wrong("the whole file", "an object", other),
     };
-    top.only(&["admix", "base", "merge", "adapters", "sample"])?;
+    top.only(&["admix", "base", "merge", "adapters", "combine", "sample"])?;
     match top.whole("admix", 0, u64::MAX)? {
         Some(v) if v == u64::from(VERSION) => {}
         Some(v) => {
@@ -169,7 +178,8 @@ pub(super) fn recipe(value: &Value) -> Result<Recipe> {
         None => Sample::default(),
         Some(value) => sample(value)?,
     };
-    Ok(Recipe { admix: VERSION, base, merge, adapters, sample })
+    let combine = top.get("combine").map(combine).transpose()?;
+    Ok(Recipe { admix: VERSION, base, merge, adapters, combine, sample })
 }
 
 /// A reference as an object, or as the bare text of its `ref`.
@@ -205,7 +215,7 @@ fn model(value: &Value, path: &str) -> Result<ModelUse> {
     let place = object(value, path)?;
     let mut params = Knobs::new();
     for (key, value) in place.map {
-        if !["ref", "sha256", "weight", "text_weight", "minus"].contains(&key.as_str()) {
+        if !["ref", "sha256", "weight", "text_weight", "minus", "blocks"].contains(&key.as_str()) {
             params.insert(key.clone(), knob(value, &place.at(key))?);
         }
     }
@@ -214,6 +224,7 @@ fn model(value: &Value, path: &str) -> Result<ModelUse> {
         weight: place.weight("weight")?.unwrap_or(1.0),
         text_weight: place.weight("text_weight")?,
         minus: place.get("minus").map(|v| bare_reference(v, &place.at("minus"))).transpose()?,
+        blocks: place.blocks("blocks")?,
         params,
     })
 }
@@ -233,6 +244,22 @@ fn adapter(value: &Value, path: &str) -> Result<AdapterUse> {
         blocks: place.blocks("blocks")?,
         start,
         stop,
+    })
+}
+
+/// How adapters become one.
+fn combine(value: &Value) -> Result<Combine> {
+    let place = object(value, "combine")?;
+    place.only(&["method", "rank", "density", "seed"])?;
+    let name = place.text("method")?.ok_or_else(|| MixError::recipe(place.at("method"), "missing"))?;
+    let known = || COMBINE_METHODS.map(|(name, ..)| name).join(", ");
+    let found = COMBINE_METHODS.iter().find(|(known, ..)| *known == name);
+    let (.., method) = found.ok_or_else(|| MixError::recipe(place.at("method"), format!("unknown: {name}; known: {}", known())))?;
+    Ok(Combine {
+        method: *method,
+        rank: place.small("rank", 1, 4096)?.map(|r| r as usize),
+        density: place.number("density", 0.0, 1.0)?,
+        seed: place.whole("seed", 0, u64::MAX)?,
     })
 }
 
