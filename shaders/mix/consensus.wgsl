@@ -1,7 +1,7 @@
 // y = b + lambda * merge of the models' kept, weighted changes: the last pass of the task-vector methods. Mirrors methods/consensus.rs.
 //
 // MASK 0 keeps everything; 1 what selection i of `state` takes; 2 what selection 2i takes and 2i + 1 does not; 3 where a random number is
-// below the keep probability (model[i].y). VOTE 0: sum over sum of weights; 1: elements whose sign agrees with that of the weighted sum,
+// below the keep probability (model[i].y). MASKED 1: bit i of `masks` says it for model i. VOTE 0: sum over sum of weights; 1: elements whose sign agrees with that of the weighted sum,
 // over the agreeing weights; 2 and 3: with that of the sum, or of most signs, before weights, over how many agree. NORMALIZE 0 leaves the
 // division out. RESCALE: `scale[i]` multiplies changes of model i.
 // knobs: lambda, sum of weights (or 1 where it is nearly 0), the sign where a vote ends at zero.
@@ -11,6 +11,9 @@
 #endif
 #if RESCALE
 @group(0) @binding(2u + ORIGIN + MODELS + STATE) var<storage, read> scale: array<f32>;
+#endif
+#if MASKED
+@group(0) @binding(2u + ORIGIN + MODELS + STATE + RESCALE) var<storage, read> masks: array<u32>;
 #endif
 #if UNIFORMS
 #for i MODELS

@@ -3,6 +3,9 @@
 #if STATE
 @group(0) @binding(2u + ORIGIN + MODELS) var<storage, read> state: array<u32>;
 #endif
+#if MASKED
+@group(0) @binding(2u + ORIGIN + MODELS + STATE) var<storage, read> masks: array<u32>;
+#endif
 #if UNIFORMS
 #for i MODELS
 @group(0) @binding(2u + ORIGIN + MODELS + STATE + $iu) var<storage, read> uniforms$i: array<f32>;

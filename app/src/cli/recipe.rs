@@ -52,7 +52,8 @@ pub fn load(path: &Path) -> Result<Recipe, Fault> {
         let index = ready(Index::read(&FileSource::open(path)?, &shown))?;
         let field = |key: &str| index.metadata.get(key).map(String::as_str);
         if let (None, Some(text)) = (field("admix_recipe"), field("sd_merge_recipe")) {
-            let imported = import::from_supermerger(text, field("sd_merge_models")).map_err(|e| named(e.to_string()))?;
+            let imported =
+                import::from_supermerger(text, field("sd_merge_models")).map_err(|e| named(e.to_string()))?;
             return Ok(beside(taken_over(imported), path));
         }
         field("admix_recipe").map(String::from).ok_or_else(|| named("this file carries no recipe".into()))?

@@ -427,8 +427,15 @@ impl Measure {
         let (none, mut dense) = (Knobs::new(), Knobs::new());
         dense.insert("density".into(), 0.5.into());
         let model_knobs = vec![if name == "ties" { &dense } else { &none }; number];
-        let settings =
-            Settings { name: "bench", shape: &[count], weights: vec![0.5; number], knobs: &none, model_knobs, seed: 0, facts: None };
+        let settings = Settings {
+            name: "bench",
+            shape: &[count],
+            weights: vec![0.5; number],
+            knobs: &none,
+            model_knobs,
+            seed: 0,
+            facts: None,
+        };
         let mut rec = Recorder::new(gpu);
         method(name)?.record(&mut rec, &inputs, &settings, &out)?;
         let program = rec.finish();

@@ -40,12 +40,28 @@ pub enum CombineMethod {
 pub const COMBINE_METHODS: [(&str, &str, CombineMethod); 8] = [
     ("stack", "factors side by side: exact, of any ranks (FLoRA, arXiv 2409.05976; peft `cat`)", CombineMethod::Stack),
     ("svd", "the sum, cut to `rank` (peft `svd`)", CombineMethod::Svd),
-    ("linear", "factors added with the roots of the weights; mixed terms appear, equal ranks only (peft `linear`)", CombineMethod::Linear),
+    (
+        "linear",
+        "factors added with the roots of the weights; mixed terms appear, equal ranks only (peft `linear`)",
+        CombineMethod::Linear,
+    ),
     ("ties", "TIES on whole changes (peft `ties_svd`)", CombineMethod::Ties),
-    ("dare_linear", "random elements dropped, the rest scaled by 1 / density (peft `dare_linear_svd`)", CombineMethod::DareLinear),
+    (
+        "dare_linear",
+        "random elements dropped, the rest scaled by 1 / density (peft `dare_linear_svd`)",
+        CombineMethod::DareLinear,
+    ),
     ("dare_ties", "the same, then a vote on signs (peft `dare_ties_svd`)", CombineMethod::DareTies),
-    ("magnitude_prune", "the largest elements of every change (peft `magnitude_prune_svd`)", CombineMethod::MagnitudePrune),
-    ("mhr", "the mean of the factors with the weights of each block, equal ranks only (MHR, arXiv 2211.03831)", CombineMethod::Mhr),
+    (
+        "magnitude_prune",
+        "the largest elements of every change (peft `magnitude_prune_svd`)",
+        CombineMethod::MagnitudePrune,
+    ),
+    (
+        "mhr",
+        "the mean of the factors with the weights of each block, equal ranks only (MHR, arXiv 2211.03831)",
+        CombineMethod::Mhr,
+    ),
 ];
 
 /// The recipe's `combine`: its adapters act as one.
@@ -152,7 +168,8 @@ fn stack(parts: &[(&LowRank, f64)]) -> LowRank {
 fn factors(name: &str, parts: &[(&LowRank, f64)], ups: &[f64], downs: &[f64]) -> Result<LowRank, MixError> {
     let first = parts[0].0;
     if let Some((other, _)) = parts.iter().find(|(p, _)| p.rank != first.rank) {
-        let reason = format!("ranks {} and {} differ; use stack, svd or another that takes any", first.rank, other.rank);
+        let reason =
+            format!("ranks {} and {} differ; use stack, svd or another that takes any", first.rank, other.rank);
         return Err(MixError::Tensor { place: "combine".into(), tensor: name.into(), reason });
     }
     let sum = |of: fn(&LowRank) -> &Vec<f32>, weights: &[f64]| -> Vec<f32> {
@@ -239,7 +256,8 @@ mod tests {
     #[test]
     fn factors_add_up_as_peft_adds_them() {
         let (a, b) = (part(4, 5, 2, 1), part(4, 5, 2, 9));
-        let found = combine(CombineMethod::Linear, None, None).combine("t", &[(&a, 0.6), (&b, -0.9)]).expect("equal ranks");
+        let found =
+            combine(CombineMethod::Linear, None, None).combine("t", &[(&a, 0.6), (&b, -0.9)]).expect("equal ranks");
         // sqrt(|w s|) on both sides, the sign on one.
         let (u, v) = (0.3f32.sqrt(), 0.45f32.sqrt());
         let up: Vec<f32> = a.up.iter().zip(&b.up).map(|(a, b)| u * a + v * b).collect();

@@ -76,6 +76,7 @@ pub fn profile(gpu: &Arc<Gpu>, name: &str, elements: usize) -> Result<Vec<(&'sta
         knobs: &knobs,
         model_knobs: vec![&model_knobs; count],
         seed: 1,
+        facts: None,
     };
     let inputs = Inputs { base: &tensors[0], origin: None, models: &models, minus: &none, uniforms: &[] };
     let mut rec = Recorder::new(gpu);
@@ -156,6 +157,7 @@ pub async fn model(
                     knobs: &knobs,
                     model_knobs: vec![&model_knobs; count],
                     seed: 1,
+                    facts: None,
                 };
                 let inputs = Inputs { base: &inputs[0], origin: None, models: &models, minus: &none, uniforms: &[] };
                 method.record(rec, &inputs, &settings, out)?;

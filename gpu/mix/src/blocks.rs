@@ -15,14 +15,30 @@ use crate::recipe::Blocks;
 
 /// The blocks of lists of 26 values (SD 1.x, SD 2), in order.
 pub const MBW26: [&str; 26] = [
-    "BASE", "IN00", "IN01", "IN02", "IN03", "IN04", "IN05", "IN06", "IN07", "IN08", "IN09", "IN10", "IN11", "M00", "OUT00", "OUT01",
-    "OUT02", "OUT03", "OUT04", "OUT05", "OUT06", "OUT07", "OUT08", "OUT09", "OUT10", "OUT11",
+    "BASE", "IN00", "IN01", "IN02", "IN03", "IN04", "IN05", "IN06", "IN07", "IN08", "IN09", "IN10", "IN11", "M00",
+    "OUT00", "OUT01", "OUT02", "OUT03", "OUT04", "OUT05", "OUT06", "OUT07", "OUT08", "OUT09", "OUT10", "OUT11",
 ];
 
 /// Named lists of values: a shape over the 25 blocks of the U-Net, `BASE` being 0 unless the list says otherwise.
 pub const PRESETS: [&str; 18] = [
-    "GRAD_V", "GRAD_A", "FLAT_25", "FLAT_75", "WRAP08", "WRAP12", "WRAP14", "WRAP16", "MID12_50", "OUT07", "OUT12", "OUT12_5", "SMOOTHSTEP",
-    "REVERSE-SMOOTHSTEP", "COSINE", "REVERSE_COSINE", "ALL_A", "ALL_B",
+    "GRAD_V",
+    "GRAD_A",
+    "FLAT_25",
+    "FLAT_75",
+    "WRAP08",
+    "WRAP12",
+    "WRAP14",
+    "WRAP16",
+    "MID12_50",
+    "OUT07",
+    "OUT12",
+    "OUT12_5",
+    "SMOOTHSTEP",
+    "REVERSE-SMOOTHSTEP",
+    "COSINE",
+    "REVERSE_COSINE",
+    "ALL_A",
+    "ALL_B",
 ];
 
 /// The 26 values of a named list, as SuperMerger's presets have them.
@@ -98,7 +114,11 @@ fn mbw_of(name: &str) -> Option<String> {
                 Some(&("downsamplers" | "upsamplers")) => 2,
                 _ => number(4)?,
             };
-            Some(if side == "down" { format!("IN{:02}", 3 * block + layer + 1) } else { format!("OUT{:02}", 3 * block + layer) })
+            Some(if side == "down" {
+                format!("IN{:02}", 3 * block + layer + 1)
+            } else {
+                format!("OUT{:02}", 3 * block + layer)
+            })
         }
         ("unet", _) => None,
         _ => Some("BASE".into()),
@@ -236,7 +256,12 @@ mod tests {
         assert_eq!(factor(&xl, "unet.conv_out.weight"), 19.0);
         assert!(from_list(&values[..25], "blocks").is_err());
         // SuperMerger's own numbers.
-        for (name, i, value) in [("GRAD_V", 2, 0.9166666667), ("GRAD_A", 13, 1.0), ("SMOOTHSTEP", 3, 0.0196759259), ("COSINE", 2, 0.9957224307)] {
+        for (name, i, value) in [
+            ("GRAD_V", 2, 0.9166666667),
+            ("GRAD_A", 13, 1.0),
+            ("SMOOTHSTEP", 3, 0.0196759259),
+            ("COSINE", 2, 0.9957224307),
+        ] {
             assert!((preset(name).expect("known")[i] - value).abs() < 1e-9, "{name}");
         }
         for name in PRESETS {
@@ -257,7 +282,13 @@ mod tests {
         blocks.insert("*.bias".into(), 0.1);
         assert_eq!(factor(&blocks, name), 0.4);
         assert_eq!(factor(&blocks, "unet.down_blocks.0.attentions.1.proj_in.weight"), 0.9);
-        assert!(fits("*", name) && fits("unet.*weight", name) && !fits("vae.*", name) && !fits("*.to_k.*", name) && !fits("a*ab", "aab_"));
+        assert!(
+            fits("*", name)
+                && fits("unet.*weight", name)
+                && !fits("vae.*", name)
+                && !fits("*.to_k.*", name)
+                && !fits("a*ab", "aab_")
+        );
         assert!(fits("a*ab", "aab") && !fits("ab*ab", "ab"));
     }
 

@@ -228,7 +228,8 @@ impl<'a> Pass<'a> {
 
     /// The buffers of one f32 an element inside a window.
     fn slices(&self, start: usize, len: usize) -> Vec<Tensor> {
-        let slice = |t: &&Tensor| Flat { data: (*t).clone(), kind: Kind::F32, len: self.base.len }.window(start, len).data;
+        let slice =
+            |t: &&Tensor| Flat { data: (*t).clone(), kind: Kind::F32, len: self.base.len }.window(start, len).data;
         self.sliced.iter().map(slice).collect()
     }
 

@@ -94,7 +94,8 @@ impl Knob {
     fn accept(&self, value: &Value, place: &str) -> Result<f64, MixError> {
         let number = match value {
             Value::String(word) if self.kind == KnobKind::Choice => {
-                let unknown = || MixError::recipe(place, format!("unknown: {word}; known: {}", self.choices.join(", ")));
+                let unknown =
+                    || MixError::recipe(place, format!("unknown: {word}; known: {}", self.choices.join(", ")));
                 self.choices.iter().position(|c| c == word).ok_or_else(unknown)? as f64
             }
             Value::Bool(on) if self.kind == KnobKind::Switch => f64::from(u8::from(*on)),

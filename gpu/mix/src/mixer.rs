@@ -19,8 +19,8 @@ use crate::low_rank::{LowRank, add_low_rank};
 use crate::method::{Inputs, Method, Settings, method};
 use crate::methods::linear;
 use crate::quantize::{first_non_finite, input_kind, output_kind};
-use crate::survey::SharedFacts;
 use crate::recipe::{ModelUse, Recipe, Reference};
+use crate::survey::SharedFacts;
 use crate::{MixError, blocks, survey};
 
 /// Bytes of a tensor that are on the host at once, a multiple of every element's size. Small enough that copying and checking them keeps a
@@ -414,7 +414,10 @@ impl Mixer {
         let mut parts = Vec::new();
         for (name, tensor) in &self.base.tensors {
             if let Some((i, ..)) = self.transforms(name).first() {
-                let reason = format!("{} changes it in a way that is no low-rank product; leave that adapter out", self.reports[*i].name);
+                let reason = format!(
+                    "{} changes it in a way that is no low-rank product; leave that adapter out",
+                    self.reports[*i].name
+                );
                 return Err(MixError::Tensor { place: "combine".into(), tensor: name.clone(), reason });
             }
             let factors: Vec<(&LowRank, f64)> = self.factors(name).into_iter().map(|(_, f, w)| (f, w)).collect();

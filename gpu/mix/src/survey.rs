@@ -85,7 +85,8 @@ impl Mixer {
         let (name, stage) = (plan.settings.name, &self.stages[index]);
         let own = self.base().tensors.get(name)?;
         let others = plan.taking_part.iter().flat_map(|i| std::iter::once(&stage.models[*i]).chain(&stage.minus[*i]));
-        let narrow = |c: &Arc<Checkpoint>| c.tensors.get(name).is_some_and(|t| takes_first_channels(name, &own.shape, &t.shape));
+        let narrow =
+            |c: &Arc<Checkpoint>| c.tensors.get(name).is_some_and(|t| takes_first_channels(name, &own.shape, &t.shape));
         others.into_iter().any(narrow).then_some(SHARED_CHANNELS)
     }
 
@@ -117,12 +118,15 @@ impl Mixer {
             let mut survey = wanted.survey;
             for pass in 0..survey.passes() {
                 for name in &names {
-                    let Some(tensor) = self.base().tensors.get(name).filter(|t| t.info.dtype.is_float()) else { continue };
+                    let Some(tensor) = self.base().tensors.get(name).filter(|t| t.info.dtype.is_float()) else {
+                        continue;
+                    };
                     let taking_part = self.taking_part(index, name);
                     if taking_part.len() != count {
                         continue;
                     }
-                    let base = self.compute_stages(name, &tensor.shape, Kind::F32, index, Vec::new(), Vec::new()).await?;
+                    let base =
+                        self.compute_stages(name, &tensor.shape, Kind::F32, index, Vec::new(), Vec::new()).await?;
                     let base = base.read_f32(self.gpu()).await?;
                     let settings = Settings { name, shape: &tensor.shape, ..plan.settings.clone() };
                     let part = StagePlan { taking_part, settings, strength: plan.strength };

@@ -269,7 +269,10 @@ fn variant(name: &str, change: impl Fn(&str, &mut Vec<usize>, &mut Vec<f32>)) ->
         specs.push(TensorSpec { name: key.clone(), dtype: DType::F32, shape });
     }
     let bytes = write_to_vec(&specs, &Default::default(), data).expect("fits");
-    Arc::new(ready(Checkpoint::load(Bundle::file(name, Arc::new(MemSource::new(bytes))), &Default::default())).expect("opens"))
+    Arc::new(
+        ready(Checkpoint::load(Bundle::file(name, Arc::new(MemSource::new(bytes))), &Default::default()))
+            .expect("opens"),
+    )
 }
 
 const CONV_IN: &str = "unet.conv_in.weight";
@@ -319,10 +322,12 @@ fn thresholds_of_the_whole_model_decide_in_every_tensor() {
         values.iter_mut().for_each(|v| *v += step);
     });
     let part = base().tensors[far].shape.iter().product::<usize>() as f64;
-    let all: usize = base().tensors.values().filter(|t| t.info.dtype.is_float()).map(|t| t.shape.iter().product::<usize>()).sum();
+    let all: usize =
+        base().tensors.values().filter(|t| t.info.dtype.is_float()).map(|t| t.shape.iter().product::<usize>()).sum();
     let recipe = json!({ "admix": 1, "base": TINY, "merge": [{
         "method": "ties_paper", "models": [{ "ref": "tune", "density": (part - 1.0) / all as f64 }] }] });
-    let mixer = open(&recipe, vec![(TINY, base()), ("tune", tune.clone())], vec![]).expect("fits").with_dtype(Some(DType::F32));
+    let mixer =
+        open(&recipe, vec![(TINY, base()), ("tune", tune.clone())], vec![]).expect("fits").with_dtype(Some(DType::F32));
     let read = |c: &Arc<Checkpoint>, name: &str| ready(async { c.read_f32(name).await }).expect("reads");
     let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
     assert!(near(&values(&mixer, far), &read(&tune, far)));
@@ -333,7 +338,8 @@ fn thresholds_of_the_whole_model_decide_in_every_tensor() {
 #[test]
 fn combined_adapters_act_and_are_written_as_one() {
     let folder = Folder::new("combined");
-    let used = json!([{ "ref": "kohya.safetensors", "weight": 0.7 }, { "ref": "old_processor.safetensors", "weight": -0.4 }]);
+    let used =
+        json!([{ "ref": "kohya.safetensors", "weight": 0.7 }, { "ref": "old_processor.safetensors", "weight": -0.4 }]);
     let run = |combine: Value| {
         let mut recipe = json!({ "admix": 1, "base": TINY, "adapters": used });
         if !combine.is_null() {

@@ -1,4 +1,4 @@
-// kept0(x, e), kept1(x, e), ..: which of the four elements numbered e each model keeps (MASK as in consensus.wgsl).
+// kept0(x, e), kept1(x, e), ..: which of the four elements numbered e each model keeps (defines as in consensus.wgsl).
 #if SELECTED
 // True where element e with value v is among the first of selection s.
 fn among(s: u32, v: vec4<f32>, e: vec4<u32>) -> vec4<bool> {
@@ -16,6 +16,11 @@ fn among(s: u32, v: vec4<f32>, e: vec4<u32>) -> vec4<bool> {
 #endif
 #for i MODELS
 fn kept$i(x: Fours, e: vec4<u32>) -> vec4<bool> {
+#if MASKED
+  let at = e - vec4<u32>(p.head.start);
+  let bits = vec4<u32>(masks[at.x], masks[at.y], masks[at.z], masks[at.w]);
+  return (bits & vec4<u32>(1u << $iu)) != vec4<u32>(0u);
+#else
 #if RANDOM
 #if UNIFORMS
   // Bound window by window.
@@ -33,6 +38,7 @@ fn kept$i(x: Fours, e: vec4<u32>) -> vec4<bool> {
   return among($iu, x.m$i - x.o, e);
 #else
   return vec4<bool>(true);
+#endif
 #endif
 #endif
 #endif

@@ -148,10 +148,13 @@ impl Mixer {
         metadata.insert("format".to_string(), "pt".to_string());
         metadata.insert("admix_recipe".into(), self.recipe_with_checksums().to_json(false));
         let mut writer = FileWriter::create(out, specs.clone(), &metadata)?;
-        let mut report = ExportReport { out: out.into(), files: Vec::new(), tensors: 0, changed: parts.len(), bytes: 0 };
+        let mut report =
+            ExportReport { out: out.into(), files: Vec::new(), tensors: 0, changed: parts.len(), bytes: 0 };
         for (spec, bytes) in specs.iter().zip(&data) {
             if let Some(at) = crate::quantize::first_non_finite(bytes, dtype) {
-                let reason = format!("element {at} is not finite in {dtype}; lower the weights or write a wider type (--dtype f32)");
+                let reason = format!(
+                    "element {at} is not finite in {dtype}; lower the weights or write a wider type (--dtype f32)"
+                );
                 return Err(MixError::Tensor { place: "result".into(), tensor: spec.name.clone(), reason });
             }
             writer.write(&spec.name, bytes)?;

@@ -9,7 +9,8 @@ use crate::{MixError, Recipe, method};
 type Result<T> = std::result::Result<T, MixError>;
 
 /// Fields that say how mergekit runs, not what it computes.
-const WITHOUT_MEANING: &[&str] = &["dtype", "out_dtype", "tokenizer_source", "tokenizer", "chat_template", "int8_mask", "name"];
+const WITHOUT_MEANING: &[&str] =
+    &["dtype", "out_dtype", "tokenizer_source", "tokenizer", "chat_template", "int8_mask", "name"];
 
 fn refuse<T>(place: &str, reason: impl Into<String>) -> Result<T> {
     Err(MixError::recipe(format!("mergekit, {place}"), reason))
@@ -36,7 +37,9 @@ fn number(value: &Value, place: &str) -> Result<f64> {
     match value {
         Value::Bool(on) => Ok(f64::from(u8::from(*on))),
         Value::Number(n) => n.as_f64().map_or_else(|| refuse(place, "expected a number"), Ok),
-        Value::Array(_) => refuse(place, "values by layer are those of language models; give one number and `blocks` in the recipe"),
+        Value::Array(_) => {
+            refuse(place, "values by layer are those of language models; give one number and `blocks` in the recipe")
+        }
         _ => refuse(place, "expected a number"),
     }
 }
@@ -59,8 +62,12 @@ pub fn from_mergekit(text: &str) -> Result<Imported> {
     for key in top.keys() {
         match key.as_str() {
             "models" | "merge_method" | "base_model" | "parameters" => {}
-            "slices" | "modules" => return refuse(key, "slices of layers cannot be merged here; list whole models under `models`"),
-            other if WITHOUT_MEANING.contains(&other) => notes.push(format!("{other} is mergekit's own and not used; --dtype sets the type")),
+            "slices" | "modules" => {
+                return refuse(key, "slices of layers cannot be merged here; list whole models under `models`");
+            }
+            other if WITHOUT_MEANING.contains(&other) => {
+                notes.push(format!("{other} is mergekit's own and not used; --dtype sets the type"))
+            }
             other => return refuse(other, "unknown field"),
         }
     }
@@ -96,7 +103,9 @@ pub fn from_mergekit(text: &str) -> Result<Imported> {
         }
         !drop
     });
-    let on = |params: &Knobs, key: &str, default: bool| params.get(key).and_then(Value::as_f64).map_or(default, |v| v != 0.0);
+    let on = |params: &Knobs, key: &str, default: bool| {
+        params.get(key).and_then(Value::as_f64).map_or(default, |v| v != 0.0)
+    };
     if inputs.is_empty() {
         return refuse("models", "missing or empty");
     }
@@ -108,7 +117,10 @@ pub fn from_mergekit(text: &str) -> Result<Imported> {
     };
     let mut stage = Stage {
         method: name.into(),
-        models: others.iter().map(|i| ModelUse { params: i.params.clone(), ..ModelUse::new(&*i.reference, weigh(i)) }).collect(),
+        models: others
+            .iter()
+            .map(|i| ModelUse { params: i.params.clone(), ..ModelUse::new(&*i.reference, weigh(i)) })
+            .collect(),
         params: params.clone(),
         blocks: Default::default(),
         seed: None,
@@ -120,7 +132,10 @@ pub fn from_mergekit(text: &str) -> Result<Imported> {
             stage.params.shift_remove("normalize");
             let divides = on(&params, "normalize", true);
             if divides && sum == 0.0 || !divides && (sum - 1.0).abs() > 1e-9 {
-                return refuse("parameters.normalize", format!("weights that add up to {sum} are no weighted sum; set normalize: true"));
+                return refuse(
+                    "parameters.normalize",
+                    format!("weights that add up to {sum} are no weighted sum; set normalize: true"),
+                );
             }
             // Whether or not it is listed, the base gets what the others leave.
             stage.method = "weighted_sum".into();
@@ -141,14 +156,18 @@ pub fn from_mergekit(text: &str) -> Result<Imported> {
             scale(&mut stage, lambda / divisor);
         }
         "slerp" => {
-            let Some(t) = stage.params.shift_remove("t").and_then(|t| t.as_f64()) else { return refuse("parameters.t", "missing") };
+            let Some(t) = stage.params.shift_remove("t").and_then(|t| t.as_f64()) else {
+                return refuse("parameters.t", "missing");
+            };
             stage.models.iter_mut().for_each(|m| m.weight = t);
         }
         "nuslerp" if base.is_none() => {
             let sum: f64 = inputs.iter().map(weigh).sum();
             stage.models.iter_mut().for_each(|m| m.weight = if sum.abs() < 1e-6 { 0.5 } else { m.weight / sum });
         }
-        "multislerp" if base.is_none() => return refuse("base_model", "multislerp is computed from a base here; name one"),
+        "multislerp" if base.is_none() => {
+            return refuse("base_model", "multislerp is computed from a base here; name one");
+        }
         _ => {}
     }
     finish(own_base, stage, notes)
@@ -191,7 +210,9 @@ mod tests {
         let found = from_mergekit(linear).expect("reads").recipe;
         assert_eq!((found.base.reference.as_str(), found.merge[0].method.as_str()), ("a", "weighted_sum"));
         assert_eq!(found.merge[0].models[0].weight, 0.75);
-        let sum = stage("merge_method: task_arithmetic\nbase_model: o\nmodels:\n- model: a\n  parameters: {weight: 0.5}\nparameters: {lambda: 0.4}\n");
+        let sum = stage(
+            "merge_method: task_arithmetic\nbase_model: o\nmodels:\n- model: a\n  parameters: {weight: 0.5}\nparameters: {lambda: 0.4}\n",
+        );
         assert_eq!((sum.method.as_str(), sum.models[0].weight), ("add_difference", 0.2));
         let arc = stage("merge_method: slerp\nbase_model: o\nmodels: [{model: o}, {model: a}]\nparameters: {t: 0.3}\n");
         assert_eq!((arc.method.as_str(), arc.models[0].weight), ("slerp", 0.3));

@@ -62,7 +62,9 @@ fn rule_blocks(text: &str, place: &str) -> Result<Vec<String>> {
         let ends = word.split_once('-').unwrap_or((word, word));
         let at = |name: &str| names.iter().position(|n| n.eq_ignore_ascii_case(name));
         match (at(ends.0), at(ends.1)) {
-            (Some(first), Some(last)) if first <= last => found.extend(names[first..=last].iter().map(|n| n.to_string())),
+            (Some(first), Some(last)) if first <= last => {
+                found.extend(names[first..=last].iter().map(|n| n.to_string()))
+            }
             _ => return refuse(place, format!("unknown block {word}")),
         }
     }
@@ -80,7 +82,9 @@ fn add_rules(value: &Value, blocks: &mut Blocks) -> Result<()> {
     for rule in text.split(['\n', ',']).map(str::trim).filter(|r| !r.is_empty()) {
         let parts: Vec<&str> = rule.split(':').collect();
         let [inside, elements, ratio] = parts[..] else { continue };
-        let Ok(ratio) = ratio.trim().parse::<f64>() else { return refuse(place, format!("{ratio} in {rule} is no number")) };
+        let Ok(ratio) = ratio.trim().parse::<f64>() else {
+            return refuse(place, format!("{ratio} in {rule} is no number"));
+        };
         if inside.contains("NOT") || elements.contains("NOT") {
             return refuse(place, format!("{rule}: NOT has no counterpart here; name the blocks and elements"));
         }
@@ -137,7 +141,13 @@ pub fn from_supermerger(recipe: &str, models: Option<&str>) -> Result<Imported> 
         }
         Ok(model)
     };
-    let mut stage = Stage { method: method.into(), models: Vec::new(), params: Default::default(), blocks: Blocks::new(), seed: None };
+    let mut stage = Stage {
+        method: method.into(),
+        models: Vec::new(),
+        params: Default::default(),
+        blocks: Blocks::new(),
+        seed: None,
+    };
     let mut first = used("model_b", "weights_alpha", alpha)?;
     match method {
         "add_difference" | "train_difference" | "smooth_add" => {
@@ -152,7 +162,8 @@ pub fn from_supermerger(recipe: &str, models: Option<&str>) -> Result<Imported> 
             stage.params.insert("beta".into(), beta.into());
             notes.push("the smoothness of extract is not in SuperMerger's recipe; gamma is left at 1".into());
             first.weight = 1.0;
-            stage.models = vec![first, ModelUse { source: reference(&recipe, "model_c", &models)?, ..ModelUse::new("", 1.0) }];
+            stage.models =
+                vec![first, ModelUse { source: reference(&recipe, "model_c", &models)?, ..ModelUse::new("", 1.0) }];
         }
         _ => {
             if method == "tensor_sum" {
@@ -200,7 +211,10 @@ mod tests {
         });
         let names = json!({ &sums[0]: {"name": "one.safetensors [abc]", "legacy_hash": "x"}, &sums[1]: {"name": "two.safetensors"} });
         let found = from_supermerger(&recipe.to_string(), Some(&names.to_string())).expect("reads").recipe;
-        assert_eq!((found.base.reference.as_str(), found.base.sha256.as_deref()), ("one.safetensors", Some(sums[0].as_str())));
+        assert_eq!(
+            (found.base.reference.as_str(), found.base.sha256.as_deref()),
+            ("one.safetensors", Some(sums[0].as_str()))
+        );
         let model = &found.merge[0].models[0];
         assert_eq!((model.source.reference.as_str(), model.weight), ("two.safetensors", 1.0));
         let at = |name: &str| factor(&model.blocks, name);
@@ -223,7 +237,10 @@ mod tests {
             from_supermerger(&value.to_string(), None).map(|i| i.recipe.merge[0].clone())
         };
         let stage = recipe("Add difference", "trainDifference").expect("reads");
-        assert_eq!((stage.method.as_str(), stage.models[0].minus.as_ref().map(|m| m.reference.as_str())), ("train_difference", Some("c")));
+        assert_eq!(
+            (stage.method.as_str(), stage.models[0].minus.as_ref().map(|m| m.reference.as_str())),
+            ("train_difference", Some("c"))
+        );
         let stage = recipe("sum Twice", "normal").expect("reads");
         assert_eq!((stage.method.as_str(), stage.models[0].weight, stage.models[1].weight), ("sum_twice", 0.5, 0.25));
         assert_eq!(recipe("Weight sum", "tensor").expect("reads").params["beta"], 0.25);

@@ -97,7 +97,9 @@ fn block(lines: &[Line], at: &mut usize, indent: usize, depth: usize) -> Result<
     let mut map = Map::new();
     while let Some(line) = lines.get(*at).filter(|l| l.indent == indent) {
         let Some(end) = key_end(&line.text) else { return fault(line.number, "expected `key: value`") };
-        let Value::String(key) = text_of(&line.text[..end], line.number)? else { return fault(line.number, "a key must be a text") };
+        let Value::String(key) = text_of(&line.text[..end], line.number)? else {
+            return fault(line.number, "a key must be a text");
+        };
         let rest = line.text[end + 1..].trim().to_string();
         if map.contains_key(&key) {
             return fault(line.number, &format!("{key} appears twice"));
@@ -125,7 +127,8 @@ fn inner(lines: &[Line], at: &mut usize, indent: usize, depth: usize) -> Result<
 
 fn list(lines: &[Line], at: &mut usize, indent: usize, depth: usize) -> Result<Value> {
     let mut items = Vec::new();
-    while let Some(line) = lines.get(*at).filter(|l| l.indent == indent && (l.text == "-" || l.text.starts_with("- "))) {
+    while let Some(line) = lines.get(*at).filter(|l| l.indent == indent && (l.text == "-" || l.text.starts_with("- ")))
+    {
         let rest = line.text[1..].trim_start();
         if rest.is_empty() {
             *at += 1;
@@ -196,7 +199,9 @@ fn flow(rest: &mut &str, line: usize, depth: usize) -> Result<Value> {
         let value = flow(rest, line, depth + 1)?;
         *rest = rest.trim_start();
         if open == '{' {
-            let (Value::String(key), Some(left)) = (value, rest.strip_prefix(':')) else { return fault(line, "expected `key: value`") };
+            let (Value::String(key), Some(left)) = (value, rest.strip_prefix(':')) else {
+                return fault(line, "expected `key: value`");
+            };
             *rest = left;
             let value = flow(rest, line, depth + 1)?;
             map.insert(key, value);
@@ -260,8 +265,19 @@ mod tests {
     #[test]
     fn what_is_not_read_is_named_with_its_line() {
         for (text, line) in [
-            ("", 1), ("a: 1\na: 2", 2), ("a:\n\tb: 1", 2), ("a: &x 1", 1), ("a: |\n  text", 1), ("a: [1, 2", 1), ("a: {b 1}", 1), ("a: 1\n  b: 2", 2),
-            ("a: 1\n---\nb: 2", 2), ("a: \"x", 1), ("a: [1] 2", 1), ("- a\nb: 1", 2), ("a:\n    b: 1\n  c: 2", 3),
+            ("", 1),
+            ("a: 1\na: 2", 2),
+            ("a:\n\tb: 1", 2),
+            ("a: &x 1", 1),
+            ("a: |\n  text", 1),
+            ("a: [1, 2", 1),
+            ("a: {b 1}", 1),
+            ("a: 1\n  b: 2", 2),
+            ("a: 1\n---\nb: 2", 2),
+            ("a: \"x", 1),
+            ("a: [1] 2", 1),
+            ("- a\nb: 1", 2),
+            ("a:\n    b: 1\n  c: 2", 3),
         ] {
             let error = read(text).expect_err(text).to_string();
             assert!(error.contains(&format!("line {line}:")), "{text:?}: {error}");

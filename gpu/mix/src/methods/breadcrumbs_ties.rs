@@ -1,7 +1,7 @@
 //! Model Breadcrumbs with TIES' vote on signs.
 
-use super::consensus::{Consensus, Keep, TaskVectors, Vote};
 use super::breadcrumbs::{CRUMBS_RESCALE, GAMMA, windows};
+use super::consensus::{Consensus, Keep, TaskVectors, Vote};
 use super::dare_linear::OWN_NORMALIZE;
 use super::ties::{DENSITY, LAMBDA};
 use crate::method::{Knob, Settings};

@@ -161,23 +161,20 @@ impl Consensus {
         let mut pass = Pass::new("mix/consensus", inputs.base, inputs.models);
         pass.origin = inputs.origin;
         pass.knobs = [bits(self.lambda), bits(Self::divisor(&settings.weights)), bits(self.tie.into()), 0];
-        let masks: Vec<Tensor> = match &self.keep {
-            Keep::Ranked(ranges) => ranks::masks(rec, inputs, settings, ranges)?,
-            _ => Vec::new(),
+        let masks = match &self.keep {
+            Keep::Ranked(ranges) => Some(ranks::masks(rec, inputs, settings, ranges)?),
+            _ => None,
         };
         for (i, words) in pass.model.iter_mut().enumerate() {
             words[0] = bits(settings.weights[i]);
             words[2] = random::fold(settings.seed);
             words[3] = random::stream(settings.name, i);
-            match &self.keep {
-                Keep::Random(probabilities) => words[1] = bits(probabilities[i]),
-                // Masks are 0 where an element is kept and 2 where it is not.
-                Keep::Ranked(_) => words[1] = bits(1.0),
-                _ => {}
+            if let Keep::Random(probabilities) = &self.keep {
+                words[1] = bits(probabilities[i]);
             }
         }
-        let random = matches!(self.keep, Keep::Random(_) | Keep::Ranked(_));
-        let uniforms: Vec<&Tensor> = match self.keep {
+        let random = matches!(self.keep, Keep::Random(_));
+        let per_element: Vec<&Tensor> = match self.keep {
             Keep::Random(_) => inputs.uniforms.iter().collect(),
             _ => masks.iter().collect(),
         };
@@ -201,7 +198,8 @@ impl Consensus {
             ("SELECTED", state.is_some().into()),
             ("WINDOW", window.into()),
             ("RANDOM", random.into()),
-            ("UNIFORMS", (!uniforms.is_empty()).into()),
+            ("UNIFORMS", (random && !per_element.is_empty()).into()),
+            ("MASKED", masks.is_some().into()),
         ]);
         let mut extra: Vec<&Tensor> = state.iter().collect();
         let mut scale = None;
@@ -210,7 +208,7 @@ impl Consensus {
                 shader: "mix/kept_sums",
                 defines: pass.defines.clone(),
                 extra: &extra,
-                sliced: &uniforms,
+                sliced: &per_element,
                 model: pass.model.clone(),
                 ..pass
             };
@@ -232,7 +230,7 @@ impl Consensus {
             ("VOTE", self.vote as u32),
             ("NORMALIZE", self.normalize.into()),
         ]);
-        let pass = Pass { extra: &extra, sliced: &uniforms, ..pass };
+        let pass = Pass { extra: &extra, sliced: &per_element, ..pass };
         pass.write(rec, out)
     }
 

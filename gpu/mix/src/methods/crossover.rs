@@ -98,7 +98,9 @@ fn values(mut data: Vec<Complex>, shape: &[usize]) -> Vec<f32> {
 /// `count` numbers from `first` to `last`.
 fn linspace(first: f32, last: f32, count: usize) -> Vec<f32> {
     let step = (last - first) / (count.max(2) - 1) as f32;
-    (0..count).map(|i| if 2 * i < count { first + step * i as f32 } else { last - step * (count - 1 - i) as f32 }).collect()
+    (0..count)
+        .map(|i| if 2 * i < count { first + step * i as f32 } else { last - step * (count - 1 - i) as f32 })
+        .collect()
 }
 
 /// The model's share of every frequency.

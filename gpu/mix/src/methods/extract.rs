@@ -13,7 +13,14 @@ use crate::method::{HostInputs, Inputs, Knob, Method, Settings};
 pub struct Extract;
 
 static KNOBS: &[Knob] = &[
-    Knob::number("alpha", "Alpha", 0.0, 1.0, 0.5, "Between the two models: 0 takes the first one's change, 1 the second's."),
+    Knob::number(
+        "alpha",
+        "Alpha",
+        0.0,
+        1.0,
+        0.5,
+        "Between the two models: 0 takes the first one's change, 1 the second's.",
+    ),
     Knob::number("beta", "Beta", 0.0, 1.0, 0.0, "0 takes what the two have in common, 1 what they have not."),
     Knob::number("gamma", "Gamma", 0.0, 10.0, 1.0, "How sharply common and different are told apart."),
 ];

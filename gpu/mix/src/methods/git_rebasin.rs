@@ -64,8 +64,12 @@ fn group_of(name: &str) -> Option<Group> {
     }
     let (layer, end) = name.rsplit_once('.')?;
     KINDS.iter().find_map(|(first, second, columns, inside_heads, copies)| {
-        let is_column = |ending: &&str| end == "weight" && layer.strip_suffix(*ending).is_some_and(|p| p.ends_with('.'));
-        let of_rows = [Some(*first), *second].into_iter().flatten().find(|e| layer.strip_suffix(e).is_some_and(|p| p.ends_with('.')));
+        let is_column =
+            |ending: &&str| end == "weight" && layer.strip_suffix(*ending).is_some_and(|p| p.ends_with('.'));
+        let of_rows = [Some(*first), *second]
+            .into_iter()
+            .flatten()
+            .find(|e| layer.strip_suffix(e).is_some_and(|p| p.ends_with('.')));
         let ending = of_rows.or_else(|| columns.filter(is_column))?;
         let prefix = layer.strip_suffix(ending)?;
         let row_layers = [Some(*first), *second].into_iter().flatten();
@@ -98,17 +102,21 @@ impl Survey for Matching {
 
     fn finish(self: Box<Self>) -> Facts {
         let find = |name: &String| self.seen.iter().find(|m| m.name == *name);
-        let weights = |names: &[String]| names.iter().filter(|n| n.ends_with(".weight")).map(find).collect::<Option<Vec<_>>>();
+        let weights =
+            |names: &[String]| names.iter().filter(|n| n.ends_with(".weight")).map(find).collect::<Option<Vec<_>>>();
         let mut facts = Facts::default();
         // A group that some model has only a part of stays as it is.
-        let (Some(rows), Some(columns)) = (weights(&self.group.rows), weights(&self.group.columns)) else { return facts };
+        let (Some(rows), Some(columns)) = (weights(&self.group.rows), weights(&self.group.columns)) else {
+            return facts;
+        };
         let Some(units) = rows.first().map(|m| m.shape[0] / self.group.copies) else { return facts };
         let width = match (self.group.inside_heads, rows[0].name.starts_with("unet.") && self.heads > 0) {
             (false, _) => units,
             (true, true) => units / self.heads,
             (true, false) => HEAD.min(units),
         };
-        let fits = rows.iter().all(|m| m.shape[0] == units * self.group.copies) && columns.iter().all(|m| m.shape[1] == units);
+        let fits =
+            rows.iter().all(|m| m.shape[0] == units * self.group.copies) && columns.iter().all(|m| m.shape[1] == units);
         if width == 0 || !units.is_multiple_of(width) || !fits {
             return facts;
         }
@@ -238,7 +246,11 @@ impl Method for GitRebasin {
         let group = group_of(settings.name)?;
         let heads = settings.knob(KNOBS, "heads") as usize;
         let names = group.names();
-        Some(SurveyPlan { key: names[0].clone(), names: Some(names), survey: Box::new(Matching { group, heads, seen: Vec::new() }) })
+        Some(SurveyPlan {
+            key: names[0].clone(),
+            names: Some(names),
+            survey: Box::new(Matching { group, heads, seen: Vec::new() }),
+        })
     }
 
     fn reference(&self, inputs: &HostInputs<'_>, settings: &Settings<'_>) -> Vec<f32> {
@@ -268,7 +280,9 @@ mod tests {
             let mut best = f64::MIN;
             let mut orders = vec![vec![]];
             for _ in 0..n {
-                let longer = |o: &Vec<usize>| (0..n).filter(|j| !o.contains(j)).map(|j| [o.clone(), vec![j]].concat()).collect::<Vec<_>>();
+                let longer = |o: &Vec<usize>| {
+                    (0..n).filter(|j| !o.contains(j)).map(|j| [o.clone(), vec![j]].concat()).collect::<Vec<_>>()
+                };
                 orders = orders.iter().flat_map(longer).collect();
             }
             orders.iter().for_each(|o| best = best.max(sum(o)));
@@ -280,29 +294,48 @@ mod tests {
     #[test]
     fn permuted_units_find_their_places() {
         let layers: [(&str, &str, usize, bool); 3] = [
-            ("unet.mid_block.attentions.0.transformer_blocks.0.ff.net.0.proj", "unet.mid_block.attentions.0.transformer_blocks.0.ff.net.2", 2, false),
-            ("unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_v", "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_out.0", 1, true),
-            ("text_encoder.text_model.encoder.layers.0.mlp.fc1", "text_encoder.text_model.encoder.layers.0.mlp.fc2", 1, false),
+            (
+                "unet.mid_block.attentions.0.transformer_blocks.0.ff.net.0.proj",
+                "unet.mid_block.attentions.0.transformer_blocks.0.ff.net.2",
+                2,
+                false,
+            ),
+            (
+                "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_v",
+                "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_out.0",
+                1,
+                true,
+            ),
+            (
+                "text_encoder.text_model.encoder.layers.0.mlp.fc1",
+                "text_encoder.text_model.encoder.layers.0.mlp.fc2",
+                1,
+                false,
+            ),
         ];
         for (first, second, copies, heads) in layers {
             let (units, inner) = (16, 5);
             let names = [format!("{first}.weight"), format!("{first}.bias"), format!("{second}.weight")];
             let shapes = [vec![units * copies, inner], vec![units * copies], vec![inner, units]];
-            let base: Vec<Vec<f32>> = shapes.iter().enumerate().map(|(i, s)| random(s.iter().product(), i as u32)).collect();
+            let base: Vec<Vec<f32>> =
+                shapes.iter().enumerate().map(|(i, s)| random(s.iter().product(), i as u32)).collect();
             // Inside heads of 8: two turns of their own.
             let shuffle = |k: usize| if heads { k / 8 * 8 + (k % 8 * 3 + k / 8) % 8 } else { (k * 5 + 3) % units };
             let from: Vec<u32> = (0..units).map(|k| shuffle(k) as u32).collect();
             let turn = |i: usize, values: &[f32]| {
                 let axis = usize::from(i == 2);
                 let copies = if i == 2 { 1 } else { copies };
-                (0..copies).fold(values.to_vec(), |v, c| reordered(&v, &shapes[i], &Order { axis, offset: c * units, from: from.clone() }))
+                (0..copies).fold(values.to_vec(), |v, c| {
+                    reordered(&v, &shapes[i], &Order { axis, offset: c * units, from: from.clone() })
+                })
             };
             let model: Vec<Vec<f32>> = base.iter().enumerate().map(|(i, v)| turn(i, v)).collect();
             let group = group_of(&names[2]).expect("a group");
             assert_eq!(group_of(&names[0]), Some(group.clone()));
             let mut survey = Matching { group, heads: 2, seen: Vec::new() };
             for (i, name) in names.iter().enumerate() {
-                let inputs = HostInputs { base: &base[i], origin: &base[i], models: &[&model[i]], minus: &[], uniforms: &[] };
+                let inputs =
+                    HostInputs { base: &base[i], origin: &base[i], models: &[&model[i]], minus: &[], uniforms: &[] };
                 survey.visit(0, name, &shapes[i], &inputs);
             }
             let facts = Box::new(survey).finish();

@@ -33,23 +33,24 @@ fn range((density, epsilon): (f64, f64), row: usize) -> (f64, f64) {
     }
 }
 
-/// For every model a tensor that is 0 where an element is kept and 2 where it is dropped.
+/// A tensor of one word an element, of which bit i says whether model i keeps it.
 pub(crate) fn masks(
     rec: &mut Recorder,
     inputs: &Inputs<'_>,
     settings: &Settings<'_>,
     ranges: &[(f64, f64)],
-) -> Result<Vec<Tensor>, MixError> {
+) -> Result<Tensor, MixError> {
     let (first, row, step) = layout(settings.shape);
-    let mut masks = Vec::new();
+    let mask = Flat::temporary(rec, inputs.base.len, Kind::F32)?;
     for (i, model) in inputs.models.iter().enumerate() {
         let (density, epsilon) = ranges[i];
         if density > 0.0 && density < 1.0 && (density + epsilon >= 1.0 || density - epsilon <= 0.0) {
-            let reason = format!("density {density} with epsilon {epsilon}: density - epsilon and density + epsilon must lie between 0 and 1");
+            let reason = format!(
+                "density {density} with epsilon {epsilon}: density - epsilon and density + epsilon must lie between 0 and 1"
+            );
             return Err(MixError::Method { method: "della".into(), reason });
         }
         let difference = change(rec, model, inputs.origin.unwrap_or(inputs.base))?;
-        let mask = Flat::temporary(rec, model.len, Kind::F32)?;
         let (low, span) = range(ranges[i], row);
         let given = inputs.uniforms.get(i);
         for w in row_windows(rec.gpu(), first, row * step) {
@@ -72,7 +73,7 @@ pub(crate) fn masks(
                     random::stream(settings.name, i),
                     bits(low),
                     bits(span),
-                    0,
+                    i as u32,
                     0,
                 ],
                 reads: &reads,
@@ -80,9 +81,8 @@ pub(crate) fn masks(
                 groups: [across, groups.div_ceil(across), 1],
             })?;
         }
-        masks.push(mask.data);
     }
-    Ok(masks)
+    Ok(mask.data)
 }
 
 /// CPU twin: the probability with which each element is kept.

@@ -12,8 +12,22 @@ use crate::method::{HostInputs, Knob, Method, Settings};
 pub struct Rotate;
 
 static KNOBS: &[Knob] = &[
-    Knob::number("alpha", "Alpha", 0.0, 1.0, 0.0, "How much of what no turn explains is taken from the model: 1 gives the model."),
-    Knob::number("centralization", "Centring", 0.0, 1.0, 1.0, "How much of the rows' mean is taken out before the turn is found."),
+    Knob::number(
+        "alpha",
+        "Alpha",
+        0.0,
+        1.0,
+        0.0,
+        "How much of what no turn explains is taken from the model: 1 gives the model.",
+    ),
+    Knob::number(
+        "centralization",
+        "Centring",
+        0.0,
+        1.0,
+        1.0,
+        "How much of the rows' mean is taken out before the turn is found.",
+    ),
 ];
 
 /// As the 16-bit values they would be stored as, nearly equal.

@@ -254,7 +254,8 @@ fn combine(value: &Value) -> Result<Combine> {
     let name = place.text("method")?.ok_or_else(|| MixError::recipe(place.at("method"), "missing"))?;
     let known = || COMBINE_METHODS.map(|(name, ..)| name).join(", ");
     let found = COMBINE_METHODS.iter().find(|(known, ..)| *known == name);
-    let (.., method) = found.ok_or_else(|| MixError::recipe(place.at("method"), format!("unknown: {name}; known: {}", known())))?;
+    let (.., method) =
+        found.ok_or_else(|| MixError::recipe(place.at("method"), format!("unknown: {name}; known: {}", known())))?;
     Ok(Combine {
         method: *method,
         rank: place.small("rank", 1, 4096)?.map(|r| r as usize),
