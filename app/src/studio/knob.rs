@@ -43,7 +43,7 @@ impl From<&method::Knob> for Knob {
             default: k.default,
             is_whole,
             is_switch,
-            choices: knob.choices,
+            choices: k.choices,
             is_text: false,
         }
     }
