@@ -349,7 +349,7 @@ fn lists_come_from_the_registries() {
     for (what, expected) in [
         ("samplers", vec!["euler", "ddim", "dpmpp_2m"]),
         ("schedules", vec!["normal", "karras"]),
-        ("guidance", vec!["cfg", "cfg_rescale"]),
+        ("guidance", vec!["cfg", "cfg_rescale", "pag", "apg", "freeu"]),
         ("methods", vec!["weighted_sum", "add_difference", "ties"]),
         ("families", vec!["lora"]),
         ("knobs", vec!["spacing"]),

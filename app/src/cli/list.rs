@@ -58,19 +58,23 @@ fn technique(info: Info) -> Value {
     json!({ "name": info.name, "label": info.label, "citation": info.citation, "knobs": value(info.knobs) })
 }
 
-/// The guidance rules of every render; their knobs are flags of their own.
+/// Every way to guide; the scale and the rescale are flags of their own.
 fn guidance() -> Vec<Value> {
-    let knob = |name: &str, label: &str, max: f64, default: f64, help: &str| json!([{ "name": name, "label": label, "min": 0.0, "max": max, "default": default, "help": help }]);
-    vec![
-        json!({
-            "name": "cfg", "label": "Classifier-free guidance", "citation": "Ho and Salimans 2022, arXiv 2207.12598",
-            "knobs": knob("cfg", "CFG scale", 100.0, 7.0, "how strongly the prompt pulls; 1 leaves the negative prompt out (--cfg)")
-        }),
-        json!({
-            "name": "cfg_rescale", "label": "Guidance rescale", "citation": "Lin et al. 2023, arXiv 2305.08891, section 3.4",
-            "knobs": knob("cfg_rescale", "Rescale", 1.0, 0.0, "0 is off; v-prediction models like 0.7 (--cfg-rescale)")
-        }),
-    ]
+    let flag = |name: &str| {
+        let (label, max, default, help) = match name {
+            "cfg" => {
+                ("CFG scale", 100.0, 7.0, "how strongly the prompt pulls; 1 leaves the negative prompt out (--cfg)")
+            }
+            "cfg_rescale" => ("Rescale", 1.0, 0.0, "0 is off; v-prediction models like 0.7 (--cfg-rescale)"),
+            _ => return None,
+        };
+        Some(json!({ "name": name, "label": label, "min": 0.0, "max": max, "default": default, "help": help }))
+    };
+    let item = |info: Info| {
+        let knobs: Vec<Value> = flag(info.name).into_iter().chain(info.knobs.iter().map(value)).collect();
+        json!({ "name": info.name, "label": info.label, "citation": info.citation, "knobs": knobs })
+    };
+    registry::guidance().map(item).collect()
 }
 
 fn merge_methods() -> Vec<Value> {
@@ -111,6 +115,7 @@ fn built_in(kinds: &[Kind]) -> Result<Vec<Value>, Fault> {
 fn knobs() -> Vec<Value> {
     let mut owners: Vec<(&str, Info)> = registry::samplers().map(|i| ("sampler", i)).collect();
     owners.extend(registry::schedules().map(|i| ("schedule", i)));
+    owners.extend(registry::guidance().map(|i| ("guidance", i)));
     let mut items = vec![json!({
         "name": admix_engine::settings::ADAPTERS_KNOB, "label": "Adapters", "citation": "Chen et al. 2023 (S-LoRA), arXiv 2311.03285",
         "of": "every run",

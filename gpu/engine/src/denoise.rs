@@ -2,30 +2,29 @@
 
 use std::sync::Arc;
 
-use admix_model::unet::{Conditioning, UNetPass};
+use admix_model::unet::Conditioning;
 use admix_sample::{Op, Plan, Scaling};
 use admix_tensor::kernels::Picture as Size;
 use admix_tensor::kernels::combine::Term;
 use admix_tensor::{Gpu, Recorder, Tensor};
 
 use crate::EngineError;
+use crate::guides::{Evaluation, Guides, Passes};
 
 /// Everything one run of a plan needs.
-pub struct Denoiser<'a> {
+pub(crate) struct Denoiser<'a> {
     /// The device.
     pub gpu: &'a Arc<Gpu>,
-    /// The recorded U-Net: with guidance its batch is [unconditional, conditional].
-    pub pass: &'a UNetPass,
-    /// Time table and keys.
+    /// The recorded passes of the U-Net.
+    pub passes: &'a Passes,
+    /// What each evaluation asks of them.
+    pub guides: &'a Guides,
+    /// Time table and keys of the whole batch.
     pub cond: &'a Conditioning,
-    /// Latents of one half of the batch.
+    /// Latents of one branch.
     pub size: Size,
     /// Latent channels.
     pub channels: usize,
-    /// Guidance scale; 1 runs the conditional half alone.
-    pub cfg: f64,
-    /// Guidance rescale (0: off).
-    pub rescale: f64,
     /// Timesteps in the order of the time table's rows.
     pub timesteps: &'a [f64],
 }
@@ -51,11 +50,6 @@ impl Registers {
 }
 
 impl Denoiser<'_> {
-    /// True when both halves run.
-    fn guided(&self) -> bool {
-        self.cfg != 1.0
-    }
-
     /// Splits a plan into steps: each ends with its `StepEnd`.
     pub fn steps(plan: &Plan) -> Vec<&[Op]> {
         plan.ops.split_inclusive(|op| matches!(op, Op::StepEnd { .. })).collect()
@@ -94,7 +88,7 @@ impl Denoiser<'_> {
         Ok(())
     }
 
-    /// out = skip x + output f(input x), the guided estimate of the clean latent.
+    /// The guided estimate of the clean latent into `out`.
     fn denoise(
         &self,
         rec: &mut Recorder,
@@ -104,40 +98,10 @@ impl Denoiser<'_> {
         out: &Tensor,
         uncond_out: Option<&Tensor>,
     ) -> Result<(), EngineError> {
-        let rows = self.size.pixels();
-        let (c_skip, c_out) = (scaling.skip, scaling.output);
-        let halves = if self.guided() { 2 } else { 1 };
-        for half in 0..halves {
-            rec.combine(&[Term::new(x, scaling.input as f32)], &self.pass.input, half * rows, rows)?;
-        }
         let row = self.timesteps.iter().position(|t| *t == timestep).unwrap_or(0);
         self.cond.select(rec, row);
-        rec.include(&self.pass.program);
-        let y = &self.pass.output;
-        let at = |half: usize, coef: f64| Term { tensor: y, row: half * rows, coef: coef as f32 };
-        if !self.guided() {
-            rec.combine(&[Term::new(x, c_skip as f32), at(0, c_out)], out, 0, rows)?;
-            if let Some(uncond) = uncond_out {
-                rec.copy(out, 0, uncond, 0, out.bytes());
-            }
-            return Ok(());
-        }
-        if self.rescale > 0.0 {
-            let guided = rec.tensor(rows, self.channels)?;
-            rec.combine(&[at(0, 1.0 - self.cfg), at(1, self.cfg)], &guided, 0, rows)?;
-            rec.cfg_rescale(&guided, y, rows, self.size.n, self.rescale as f32)?;
-            rec.combine(&[Term::new(x, c_skip as f32), Term::new(&guided, c_out as f32)], out, 0, rows)?;
-        } else {
-            rec.combine(
-                &[Term::new(x, c_skip as f32), at(0, c_out * (1.0 - self.cfg)), at(1, c_out * self.cfg)],
-                out,
-                0,
-                rows,
-            )?;
-        }
-        if let Some(uncond) = uncond_out {
-            rec.combine(&[Term::new(x, c_skip as f32), at(0, c_out)], uncond, 0, rows)?;
-        }
-        Ok(())
+        let (guides, passes, live) = (self.guides, self.passes, self.cond);
+        let evaluation = Evaluation { guides, passes, live, size: self.size, channels: self.channels, x, scaling };
+        evaluation.record(rec, out, uncond_out)
     }
 }

@@ -9,6 +9,7 @@ mod decode;
 pub mod demo;
 mod denoise;
 mod error;
+mod guides;
 mod infotext;
 pub mod inspect;
 pub mod mask;

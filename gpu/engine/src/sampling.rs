@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use admix_model::unet::UNetPass;
 use admix_sample::{Op, Plan};
 use admix_tensor::Gpu;
 use admix_tensor::kernels::Picture as Size;
@@ -13,6 +12,7 @@ use crate::conditioning::Context;
 use crate::conditioning::branches::{Fold, Prompts};
 use crate::control::{Control, Progress};
 use crate::denoise::{Denoiser, Registers};
+use crate::guides::{Guides, Passes, Recording};
 use crate::mask::Inpaint;
 use crate::networks::Networks;
 use crate::settings::Settings;
@@ -77,7 +77,8 @@ impl Run<'_> {
         let steps = Denoiser::steps(self.plan);
         let count = steps.len();
         // Which un-merged adapters act, step by step; the U-Net is recorded once for every distinct set.
-        let mut recorded: Option<(Vec<usize>, Prompts, UNetPass)> = None;
+        let mut recorded: Option<(Vec<usize>, Prompts, Passes)> = None;
+        let guides = Guides::new(gpu, self.settings, self.cfg, self.plan, size, self.channels)?;
         for (done, ops) in steps.into_iter().enumerate() {
             control.check()?;
             let at = done as f64 / count as f64;
@@ -87,25 +88,34 @@ impl Run<'_> {
                 drop(recorded.take());
                 networks.set_active(|i| active.contains(&i));
                 let prompts = Prompts::new(gpu, &networks.unet, &timesteps, self.context)?;
-                let mut pass = networks.unet.record(gpu, Size { n: self.context.samples, ..size }, &prompts.live)?;
-                if let (Some(target), Some(data)) = (&pass.extra, &self.extra) {
-                    target.write(gpu, data);
-                }
-                if let Some(fold) = &self.fold {
-                    pass = fold.over(gpu, pass, size, self.cfg != 1.0)?;
-                }
-                recorded = Some((active, prompts, pass));
+                let guided = self.cfg != 1.0;
+                let over = |pass| match &self.fold {
+                    Some(fold) => fold.over(gpu, pass, size, guided),
+                    None => Ok(pass),
+                };
+                let negatives = if self.fold.is_some() { usize::from(guided) } else { self.context.negatives };
+                let recording = Recording {
+                    gpu,
+                    unet: &networks.unet,
+                    live: &prompts.live,
+                    size,
+                    samples: self.context.samples,
+                    negatives,
+                    extra: self.extra.as_deref(),
+                    settings: self.settings,
+                };
+                let passes = recording.passes(&guides, self.fold.as_ref().map(|_| &over as _))?;
+                recorded = Some((active, prompts, passes));
             }
-            let Some((_, prompts, pass)) = &mut recorded else { continue };
+            let Some((_, prompts, passes)) = &mut recorded else { continue };
             prompts.switch(gpu, self.context.set(done));
             let denoiser = Denoiser {
                 gpu,
-                pass,
+                passes,
+                guides: &guides,
                 cond: &prompts.live,
                 size,
                 channels: self.channels,
-                cfg: self.cfg,
-                rescale: self.settings.cfg_rescale,
                 timesteps: &timesteps,
             };
             let mut draw = |index| noise.draw(index);

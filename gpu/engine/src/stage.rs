@@ -113,9 +113,9 @@ impl<'a> Stage<'a> {
         let cfg = if networks.unet.reads_guidance() { 1.0 } else { settings.cfg };
         let kind = Kind::of(networks);
         let is_edit = kind == Kind::Pix2Pix && given.extra.is_none();
-        let negatives = match cfg != 1.0 {
-            true if is_edit => 2,
-            guided => usize::from(guided),
+        let negatives = match crate::guides::negatives(settings, cfg) {
+            1 if is_edit => 2,
+            negatives => negatives,
         };
         let context = encode_text(gpu, networks, settings, given, self.inversions, negatives, self.span).await?;
         let text = clock.elapsed().as_secs_f64();
@@ -160,7 +160,7 @@ impl<'a> Stage<'a> {
             _ => None,
         };
         let fold = match (context.is_composed(), negatives) {
-            (_, 2) => Some(Fold::pix2pix(settings.options.values().get(&IMAGE_GUIDANCE), &context.weights)),
+            (_, 2) if is_edit => Some(Fold::pix2pix(settings.options.values().get(&IMAGE_GUIDANCE), &context.weights)),
             (true, _) => Some(Fold::composed(&context.weights)),
             _ => None,
         };

@@ -6,6 +6,7 @@
 
 mod condition;
 mod step;
+mod tweaks;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::ModelError;
 use crate::store::{Layer, Norm, Store};
 pub use condition::{Conditioning, Extras};
 use step::Step;
+pub use tweaks::{Attention, Place, Side, Tap, Tweaks};
 
 struct ResNet {
     norm1: Norm,
@@ -87,6 +89,8 @@ pub struct UNetPass {
     pub extra: Option<Tensor>,
     /// The prediction.
     pub output: Tensor,
+    /// What the middle block looks at, if that was asked for.
+    pub tap: Option<Tap>,
     /// The commands of one step.
     pub program: Arc<Program>,
 }
@@ -299,6 +303,20 @@ impl UNet {
 
     /// Records one pass over `size` latents (n samples of h x w).
     pub fn record(&self, gpu: &Arc<Gpu>, size: Picture, cond: &Conditioning) -> Result<UNetPass, ModelError> {
+        self.record_with(gpu, size, cond, &Tweaks::default())
+    }
+
+    /// The same with changes inside.
+    ///
+    /// # Errors
+    /// Tensors larger than the device allows.
+    pub fn record_with(
+        &self,
+        gpu: &Arc<Gpu>,
+        size: Picture,
+        cond: &Conditioning,
+        tweaks: &Tweaks,
+    ) -> Result<UNetPass, ModelError> {
         // Padding channels must read as zero, and so must channels that nobody fills.
         let zeros = |what: &str, channels: usize| -> Result<Tensor, ModelError> {
             Ok(Tensor::upload(gpu, what, &vec![0.0; size.pixels() * channels], size.pixels(), channels)?)
@@ -313,8 +331,9 @@ impl UNet {
             Some(extra) => rec.concat(&input, extra)?,
             None => input.clone(),
         };
-        let mut step = Step { unet: self, cond, rec: &mut rec };
+        let mut step = Step { unet: self, cond, rec: &mut rec, tweaks, tap: None };
         let output = step.forward(&joined, size)?;
-        Ok(UNetPass { input, extra, output, program: rec.finish() })
+        let tap = step.tap.take();
+        Ok(UNetPass { input, extra, output, tap, program: rec.finish() })
     }
 }

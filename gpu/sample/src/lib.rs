@@ -9,6 +9,7 @@
 //!
 //! One technique, one file: [`schedules`] and [`solvers`] list theirs, [`registry`] finds them by name.
 
+pub mod compensation;
 pub mod cpu;
 mod error;
 pub mod grid;

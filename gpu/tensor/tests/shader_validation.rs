@@ -22,6 +22,7 @@ type Choices = &'static [(&'static str, &'static [u32])];
 
 /// Shaders whose defines vary independently of each other: (stem, [(define, values)]).
 const INDEPENDENT: &[(&str, Choices)] = &[
+    ("attention_mass", &[("STATS", &[0, 1])]),
     ("columns", &[("IN_PLACE", &[0, 1])]),
     ("embed", &[("W_F16", &[0, 1])]),
     ("layer_norm", &[("SHARED", &[0, 1])]),

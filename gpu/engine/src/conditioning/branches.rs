@@ -99,7 +99,7 @@ impl Fold {
             }
             rec.combine(&terms, &output, half * rows, rows)?;
         }
-        Ok(UNetPass { input, extra: None, output, program: rec.finish() })
+        Ok(UNetPass { input, extra: None, output, tap: None, program: rec.finish() })
     }
 }
 

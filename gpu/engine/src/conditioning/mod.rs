@@ -38,6 +38,8 @@ pub(crate) struct Context {
     pub samples: usize,
     /// Weights of the conditional branches.
     pub weights: Vec<f64>,
+    /// Branches before them.
+    pub negatives: usize,
     /// Most tokens that a prompt lost.
     pub dropped: usize,
 }
@@ -88,6 +90,9 @@ impl Script {
                 (None, text) => text.unwrap_or(Slot::Zero),
             };
             let mut row = vec![uncond; negatives];
+            if let (Some(empty), true) = (row.get_mut(1), admix_sample::guidance::wants_empty(&settings.knobs)) {
+                *empty = if networks.zero_negative { Slot::Zero } else { Slot::Text(String::new()) };
+            }
             row.extend(if given.cond.is_some() { vec![Slot::GivenCond] } else { texts(&prompt) });
             let known = rows.iter().position(|r| *r == row);
             at.push(known.unwrap_or(rows.len()));
@@ -174,7 +179,7 @@ pub(crate) async fn encode_text(
         sets.push(Set { states, extras });
     }
     let samples = n * script.rows.first().map_or(0, Vec::len);
-    Ok(Context { sets, at: script.at, samples, weights: script.weights, dropped })
+    Ok(Context { sets, at: script.at, samples, weights: script.weights, negatives: script.negatives, dropped })
 }
 
 /// A length that every sequence fits a whole number of times: attention over a repeated sequence gives exactly what it gives over the sequence.

@@ -4,7 +4,7 @@ use admix_tensor::kernels::attention::{Heads, Operand};
 use admix_tensor::kernels::{Activation, Picture};
 use admix_tensor::{Recorder, Tensor, padded};
 
-use super::{Conditioning, ResNet, Transformer, UNet};
+use super::{Attention, Conditioning, ResNet, Side, Tap, Transformer, Tweaks, UNet};
 use crate::ModelError;
 
 /// The recording of one pass.
@@ -12,6 +12,9 @@ pub(super) struct Step<'a> {
     pub unet: &'a UNet,
     pub cond: &'a Conditioning,
     pub rec: &'a mut Recorder,
+    pub tweaks: &'a Tweaks,
+    /// Filled where the tweaks ask for it.
+    pub tap: Option<Tap>,
 }
 
 impl Step<'_> {
@@ -21,11 +24,11 @@ impl Step<'_> {
         let (mut x, mut size) = unet.conv_in.conv3x3(self.rec, &padded_input, size, 1, None, None)?;
         drop(padded_input);
         let mut skips = vec![(x.clone(), size)];
-        for level in &unet.down {
+        for (i, level) in unet.down.iter().enumerate() {
             for (j, resnet) in level.resnets.iter().enumerate() {
                 x = self.resnet(resnet, x, size)?;
                 if let Some(t) = level.transformers.get(j) {
-                    x = self.transformer(t, x, size)?;
+                    x = self.transformer(t, x, size, (Side::Down, i, j))?;
                 }
                 skips.push((x.clone(), size));
             }
@@ -36,17 +39,19 @@ impl Step<'_> {
             }
         }
         x = self.resnet(&unet.mid.resnets[0], x, size)?;
-        x = self.transformer(&unet.mid.transformers[0], x, size)?;
+        x = self.transformer(&unet.mid.transformers[0], x, size, (Side::Mid, 0, 0))?;
         x = self.resnet(&unet.mid.resnets[1], x, size)?;
-        for level in &unet.up {
+        let count = skips.len();
+        for (i, level) in unet.up.iter().enumerate() {
             for (j, resnet) in level.resnets.iter().enumerate() {
                 if let Some((skip, _)) = skips.pop() {
+                    self.reweigh(&x, &skip, size, i, count - skips.len() - 1, count)?;
                     let joined = self.rec.concat(&x, &skip)?;
                     drop((x, skip));
                     x = self.resnet(resnet, joined, size)?;
                 }
                 if let Some(t) = level.transformers.get(j) {
-                    x = self.transformer(t, x, size)?;
+                    x = self.transformer(t, x, size, (Side::Up, i, j))?;
                 }
             }
             if let Some(conv) = &level.resample {
@@ -71,6 +76,28 @@ impl Step<'_> {
         Ok(unet.conv_out.conv3x3(self.rec, &h, size, 1, None, None)?.0)
     }
 
+    /// What FreeU and skip tuning do to the backbone and a skip before they are joined; both are read nowhere else from here on.
+    fn reweigh(
+        &mut self,
+        x: &Tensor,
+        skip: &Tensor,
+        size: Picture,
+        block: usize,
+        number: usize,
+        count: usize,
+    ) -> Result<(), ModelError> {
+        if let Some([b1, b2, s1, s2]) = self.tweaks.freeu
+            && let Some((b, s)) = [(b1, s1), (b2, s2)].get(block)
+        {
+            self.rec.scale_columns(x, x.cols / 2, *b as f32)?;
+            self.rec.low_pass(skip, size, *s as f32)?;
+        }
+        if let Some(factor) = self.tweaks.skip_factor(number, count) {
+            self.rec.scale_columns(skip, skip.cols, factor as f32)?;
+        }
+        Ok(())
+    }
+
     fn resnet(&mut self, r: &ResNet, x: Tensor, size: Picture) -> Result<Tensor, ModelError> {
         let c = &self.unet.config;
         let (groups, eps) = (c.norm_num_groups, c.norm_eps as f32);
@@ -85,7 +112,14 @@ impl Step<'_> {
         Ok(r.conv2.conv3x3(self.rec, &h, size, 1, None, Some(&shortcut))?.0)
     }
 
-    fn transformer(&mut self, t: &Transformer, x: Tensor, size: Picture) -> Result<Tensor, ModelError> {
+    fn transformer(
+        &mut self,
+        t: &Transformer,
+        x: Tensor,
+        size: Picture,
+        place: (Side, usize, usize),
+    ) -> Result<Tensor, ModelError> {
+        let change = self.tweaks.attention_at(place);
         let groups = self.unet.config.norm_num_groups;
         let rec = &mut *self.rec;
         let h = rec.group_norm(&x, size, groups, 1e-6, &t.norm.gamma, &t.norm.beta, Activation::None, 0)?;
@@ -93,12 +127,28 @@ impl Step<'_> {
         let tokens = size.h * size.w;
         let (n, heads, d) = (size.n, t.heads, t.d);
         let step = padded(h.cols);
-        for b in &t.blocks {
+        for b in t.blocks.iter().filter(|_| change != Some(Attention::Skipped)) {
             let y = rec.layer_norm(&h, 1e-5, &b.norm1.gamma, &b.norm1.beta)?;
             let qkv = b.qkv.linear(rec, &y, Activation::None, None)?;
             let part = |i: usize| Operand { tensor: &qkv, at: i * step };
             let s = Heads { n, heads, d, tq: tokens, tk: tokens, causal: false };
-            let y = rec.attention(part(0), part(1), part(2), s)?;
+            if self.tweaks.tap && place.0 == Side::Mid && self.tap.is_none() {
+                self.tap = Some(Tap { mass: rec.attention_mass(&qkv, step, s)?, cells: size });
+            }
+            let y = match change {
+                Some(Attention::Identity) => {
+                    let y = rec.tensor(h.rows, h.cols)?;
+                    rec.copy_columns(&qkv, 0, 2 * step, &y, h.rows)?;
+                    y
+                }
+                Some(Attention::Blurred(sigma)) => {
+                    // The reference's kernel: six deviations wide, and odd.
+                    let reach = (6.0 * sigma.unwrap_or(0.0)).ceil() as usize / 2;
+                    let q = rec.blur(part(0), h.cols, size, sigma, reach)?;
+                    rec.attention(Operand { tensor: &q, at: 0 }, part(1), part(2), s)?
+                }
+                _ => rec.attention(part(0), part(1), part(2), s)?,
+            };
             h = b.out1.linear(rec, &y, Activation::None, Some(&h))?;
 
             let y = rec.layer_norm(&h, 1e-5, &b.norm2.gamma, &b.norm2.beta)?;

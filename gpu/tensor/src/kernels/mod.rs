@@ -3,18 +3,23 @@
 
 pub mod activation;
 pub mod attention;
+pub mod attention_mass;
 pub mod blend;
+pub mod blur;
 pub mod combine;
 pub mod concat;
 pub mod elementwise;
 pub mod embed;
+pub mod freeu;
 pub mod gemm;
 pub mod group_norm;
 pub mod layer_norm;
 pub mod pack;
 pub mod picture;
+pub mod project;
 pub mod rescale;
 pub mod softmax;
+pub mod threshold;
 pub mod transpose;
 
 pub use activation::Activation;
