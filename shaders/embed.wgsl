@@ -1,5 +1,6 @@
 // Token and position embedding: y[r] = table[token[r]] + position[r mod length]. F16: the table holds f16 pairs. Mirrors kernels/embed.rs.
-struct Params { rows: u32, length: u32, ld4: u32, vocabulary: u32, total: u32, row_groups: u32, pad0: u32, pad1: u32 }
+// A table too large for one binding comes in pieces: each call writes the rows whose token lies in its piece [first, first + count).
+struct Params { rows: u32, length: u32, ld4: u32, vocabulary: u32, total: u32, row_groups: u32, first: u32, count: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> tokens: array<u32>;
 #if W_F16
@@ -19,5 +20,6 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
   let row = at / p.ld4;
   let col = at - row * p.ld4;
   let token = min(tokens[row], p.vocabulary - 1u);
-  y[at] = lookup(token * p.ld4 + col) + position[row % p.length * p.ld4 + col];
+  if (token < p.first || token - p.first >= p.count) { return; }
+  y[at] = lookup((token - p.first) * p.ld4 + col) + position[row % p.length * p.ld4 + col];
 }

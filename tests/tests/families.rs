@@ -228,6 +228,18 @@ fn a_model_with_extra_channels_matches_diffusers() {
 }
 
 #[test]
+fn a_model_that_does_not_fit_is_refused_before_loading() {
+    let golden_file = Golden::open("models/sdxl_tiny");
+    let recipe = recipe(&pipeline("sdxl_tiny"), "euler_normal", &golden_file.about());
+    let options = DeviceOptions { memory: Some(1 << 20), ..Default::default() };
+    let mut session = pollster::block_on(admix_engine::Session::open(&options)).expect("a Vulkan driver");
+    let refused = pollster::block_on(session.render(&recipe, &given(&golden_file), &mut Control::default()));
+    let why = refused.err().expect("refused").to_string();
+    assert!(why.contains("1 MB are free") && why.contains("U-Net "), "{why}");
+    assert_eq!(session.model_bytes(), 0);
+}
+
+#[test]
 fn an_sgm_file_of_sdxl_gives_what_its_folder_gives() {
     let name = "sdxl_tiny";
     let golden_file = Golden::open(&format!("models/{name}"));

@@ -16,6 +16,26 @@ const TILE: usize = 64;
 /// Latent cells by which neighbouring tiles overlap; their results are blended linearly.
 const OVERLAP: usize = 16;
 
+/// Latent cells along an edge that the device can hold: the widest tensors stand at full resolution, each in one binding, padded by a pixel.
+fn most_cells(limit: u64, widest: usize, factor: usize) -> usize {
+    let pixels = limit / (4 * admix_tensor::padded(widest.max(1)) as u64);
+    ((pixels as f64).sqrt() as usize).saturating_sub(2).max(factor) / factor
+}
+
+/// Tile and overlap in latent cells for a picture of `h` x `w` cells.
+fn tiling(gpu: &Gpu, vae: &Vae, h: usize, w: usize) -> (usize, usize) {
+    let widths = &vae.config().block_out_channels;
+    // The decoder's last level takes in what the level below it gives.
+    let widest = widths.iter().take(2).copied().max().unwrap_or(1);
+    let most = most_cells(gpu.limits.max_storage_buffer_binding_size, widest, vae.factor());
+    let whole = WHOLE.min(most);
+    if h <= whole && w <= whole {
+        return (whole, 0);
+    }
+    let tile = TILE.min(most);
+    (tile, OVERLAP.min(tile / 2))
+}
+
 /// One sample: NHWC floats of `c` channels.
 pub struct Grid {
     /// Rows.
@@ -106,7 +126,7 @@ pub async fn decode(gpu: &Arc<Gpu>, vae: &Vae, latents: &Grid, control: &mut Con
     let (scale, shift) = (config.scaling_factor as f32, config.shift_factor as f32);
     let data = latents.data.iter().map(|v| v / scale + shift).collect();
     let input = Grid { data, ..*latents };
-    let (tile, overlap) = if latents.h <= WHOLE && latents.w <= WHOLE { (WHOLE, 0) } else { (TILE, OVERLAP) };
+    let (tile, overlap) = tiling(gpu, vae, latents.h, latents.w);
     let size = Size { n: 1, h: tile.min(input.h), w: tile.min(input.w) };
     let total = starts(input.h, tile, overlap).len() * starts(input.w, tile, overlap).len();
     let pass = vae.record_decode(gpu, size)?;
@@ -125,11 +145,8 @@ pub async fn decode(gpu: &Arc<Gpu>, vae: &Vae, latents: &Grid, control: &mut Con
 pub async fn encode(gpu: &Arc<Gpu>, vae: &Vae, picture: &Grid, control: &mut Control) -> Result<Grid, EngineError> {
     let config = vae.config();
     let factor = vae.factor();
-    let (tile, overlap) = if picture.h <= WHOLE * factor && picture.w <= WHOLE * factor {
-        (WHOLE * factor, 0)
-    } else {
-        (TILE * factor, OVERLAP * factor)
-    };
+    let (tile, overlap) = tiling(gpu, vae, picture.h / factor, picture.w / factor);
+    let (tile, overlap) = (tile * factor, overlap * factor);
     let size = Size { n: 1, h: tile.min(picture.h), w: tile.min(picture.w) };
     let pass = vae.record_encode(gpu, size)?;
     let latent = config.latent_channels;
@@ -150,6 +167,14 @@ pub async fn encode(gpu: &Arc<Gpu>, vae: &Vae, picture: &Grid, control: &mut Con
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tiles_fit_a_binding() {
+        // 128 MiB hold 362 x 362 pixels of 256 channels: the padded tile must not be larger.
+        let cells = most_cells(128 << 20, 256, 8);
+        assert!(cells == 45 && ((cells * 8 + 2) * (cells * 8 + 2) * 256 * 4) <= 128 << 20);
+        assert_eq!(most_cells(1 << 10, 512, 8), 1);
+    }
 
     #[test]
     fn tiles_cover_and_blend_to_one() {

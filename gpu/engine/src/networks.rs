@@ -19,12 +19,32 @@ use admix_tensor::{Gpu, Recorder};
 
 use crate::EngineError;
 use crate::control::{Control, Progress};
+use crate::feed::Feed;
+use crate::memory::{self, Needs};
 
-/// Tensors packed between two submissions: enough to keep the device busy, few enough to keep the sources' memory small.
-const TENSORS_PER_SUBMISSION: usize = 24;
+/// Bytes of sources packed between two submissions: enough to keep the device busy, little enough to keep its memory small.
+const BYTES_PER_SUBMISSION: u64 = 64 << 20;
+
+/// A part of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Text encoders.
+    Text,
+    /// U-Net.
+    Denoise,
+    /// VAE.
+    Decode,
+}
+
+impl Part {
+    /// In the order in which a picture needs them.
+    const ALL: [Part; 3] = [Part::Text, Part::Denoise, Part::Decode];
+}
 
 /// A text encoder and the tokenizer whose ids it reads.
 pub struct Encoder {
+    /// The component's name: `text_encoder` or `text_encoder_2`.
+    pub name: &'static str,
     /// The network.
     pub text: TextEncoder,
     /// The checkpoint's own tokenizer, or CLIP's with the padding the model was trained with.
@@ -33,8 +53,13 @@ pub struct Encoder {
 
 /// A model on the device.
 pub struct Networks {
-    /// Slots of text encoders, U-Net and VAE.
-    pub store: Store,
+    gpu: Arc<Gpu>,
+    /// Tensors that are f16 in the file and stay so on the device.
+    halves: Arc<BTreeSet<String>>,
+    /// Slots by [`Part`].
+    stores: [Store; 3],
+    /// Which of them have memory.
+    allocated: [bool; 3],
     /// In the order in which their states are joined: none in checkpoints that hold only a U-Net or VAE, one in Stable Diffusion 1 and 2, two
     /// in XL.
     pub encoders: Vec<Encoder>,
@@ -52,50 +77,113 @@ pub struct Networks {
     filled: BTreeMap<String, String>,
 }
 
+fn text_config<'a>(checkpoint: &'a Checkpoint, name: &str) -> Option<&'a admix_files::config::TextConfig> {
+    if name == "text_encoder" { checkpoint.text_encoder.as_ref() } else { checkpoint.text_encoder_2.as_ref() }
+}
+
+fn new_vae(store: &mut Store, checkpoint: &Checkpoint) -> Result<Option<Vae>, EngineError> {
+    let Some(config) = &checkpoint.vae else { return Ok(None) };
+    let encoder = checkpoint.tensors.contains_key("vae.encoder.conv_in.weight");
+    Ok(Some(Vae::new(store, config, encoder)?))
+}
+
+fn new_unet(store: &mut Store, checkpoint: &Checkpoint) -> Result<UNet, EngineError> {
+    let config = checkpoint
+        .unet
+        .as_ref()
+        .ok_or_else(|| EngineError::Input(format!("{} holds no U-Net, so it cannot make pictures", checkpoint.name)))?;
+    Ok(UNet::new(store, config)?)
+}
+
 impl Networks {
-    /// Allocates everything the checkpoint's configurations describe; weights come with [`Networks::fill`].
+    /// Lays out everything the checkpoint's configurations describe, without memory yet: that and the weights come with [`Networks::fill`].
     pub fn build(gpu: &Arc<Gpu>, checkpoint: &Checkpoint) -> Result<Networks, EngineError> {
         checkpoint.validate()?;
         checkpoint.check_renderable()?;
         let halves: BTreeSet<String> =
             checkpoint.tensors.iter().filter(|(_, t)| t.info.dtype == DType::F16).map(|(n, _)| n.clone()).collect();
-        let mut store = Store::new(gpu, move |name| halves.contains(name));
-        let config = checkpoint.unet.as_ref().ok_or_else(|| {
-            EngineError::Input(format!("{} holds no U-Net, so it cannot make pictures", checkpoint.name))
-        })?;
-        let unet = UNet::new(&mut store, config)?;
+        let halves = Arc::new(halves);
+        let planned = || -> Result<Store, EngineError> {
+            let halves = halves.clone();
+            Ok(Store::planned(gpu, move |name| halves.contains(name))?)
+        };
+        let mut stores = [planned()?, planned()?, planned()?];
+        let [text_store, unet_store, vae_store] = &mut stores;
+        let unet = new_unet(unet_store, checkpoint)?;
         let xl = checkpoint.family == ModelFamily::Sdxl;
         let mut encoders = Vec::new();
-        let second = checkpoint.text_encoder_2.as_ref().filter(|_| xl);
-        for (name, config, files, pad) in [
+        for (name, files, pad) in [
             // Stable Diffusion 2 and XL's second encoder pad with "!" where 1 pads with the end token.
-            (
-                "text_encoder",
-                checkpoint.text_encoder.as_ref(),
-                &checkpoint.tokenizer,
-                checkpoint.family == ModelFamily::Sd2,
-            ),
-            ("text_encoder_2", second, &checkpoint.tokenizer_2, true),
+            ("text_encoder", &checkpoint.tokenizer, checkpoint.family == ModelFamily::Sd2),
+            ("text_encoder_2", &checkpoint.tokenizer_2, true),
         ] {
-            let Some(config) = config else { continue };
+            let Some(config) = text_config(checkpoint, name).filter(|_| xl || name == "text_encoder") else { continue };
             let tokenizer = match files {
                 Some(files) => Tokenizer::from_files(files)?,
                 None if pad => Tokenizer::clip().with_pad("!"),
                 None => Tokenizer::clip(),
             };
-            encoders.push(Encoder { text: TextEncoder::new(&mut store, config, name)?, tokenizer });
+            encoders.push(Encoder { name, text: TextEncoder::new(text_store, config, name)?, tokenizer });
         }
-        let reading = Reading { skip: usize::from(xl), normed: !xl, pooled: xl };
-        let zero_negative = xl && checkpoint.zero_empty_negative;
-        let vae = match &checkpoint.vae {
-            Some(config) => {
-                let encoder = checkpoint.tensors.contains_key("vae.encoder.conv_in.weight");
-                Some(Vae::new(&mut store, config, encoder)?)
-            }
-            None => None,
+        let vae = new_vae(vae_store, checkpoint)?;
+        Ok(Networks {
+            gpu: gpu.clone(),
+            halves,
+            stores,
+            allocated: [false; 3],
+            encoders,
+            reading: Reading { skip: usize::from(xl), normed: !xl, pooled: xl },
+            zero_negative: xl && checkpoint.zero_empty_negative,
+            unet,
+            vae,
+            preview: None,
+            filled: BTreeMap::new(),
+        })
+    }
+
+    /// Bytes of weights on the device.
+    pub fn bytes(&self) -> u64 {
+        (0..3).filter(|i| self.allocated[*i]).map(|i| self.stores[i].bytes()).sum()
+    }
+
+    /// Gives all parts memory, if the device has enough for them and for a batch of `size` latents (both halves counted).
+    ///
+    /// # Errors
+    /// A model that does not fit, with the numbers.
+    fn admit(&mut self, checkpoint: &Checkpoint, size: Size) -> Result<(), EngineError> {
+        let needs = Needs {
+            weights: [0, 1, 2].map(|i| self.stores[i].bytes()),
+            work: memory::unet_work(self.unet.config(), size).max(memory::vae_work(checkpoint.vae.as_ref(), size)),
         };
-        let (preview, filled) = (None, BTreeMap::new());
-        Ok(Networks { store, encoders, reading, zero_negative, unet, vae, preview, filled })
+        needs.check(&checkpoint.name, self.gpu.memory(self.bytes()))?;
+        for part in Part::ALL {
+            self.construct(part, checkpoint)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a part memory.
+    fn construct(&mut self, part: Part, checkpoint: &Checkpoint) -> Result<(), EngineError> {
+        let at = part as usize;
+        if self.allocated[at] {
+            return Ok(());
+        }
+        let halves = self.halves.clone();
+        let keep = move |name: &str| halves.contains(name);
+        let mut store = Store::new(&self.gpu, keep);
+        match part {
+            Part::Text => {
+                for encoder in &mut self.encoders {
+                    let Some(config) = text_config(checkpoint, encoder.name) else { continue };
+                    encoder.text = TextEncoder::new(&mut store, config, encoder.name)?;
+                }
+            }
+            Part::Denoise => self.unet = new_unet(&mut store, checkpoint)?,
+            Part::Decode => self.vae = new_vae(&mut store, checkpoint)?,
+        }
+        self.stores[at] = store;
+        self.allocated[at] = true;
+        Ok(())
     }
 
     /// Loads the small decoder that a model folder may ship as `preview_decoder` (diffusers' `AutoencoderTiny`). A damaged one is an error; a
@@ -108,7 +196,7 @@ impl Networks {
         config.check_supported()?;
         let file = bundle.path_of(weights);
         let index = Index::read(source.as_ref(), &file).await?;
-        let gpu = self.store.gpu().clone();
+        let gpu = self.gpu.clone();
         let mut store = Store::new(&gpu, |_| false);
         let decoder = PreviewDecoder::new(&mut store, &config)?;
         let mut rec = Recorder::new(&gpu);
@@ -125,47 +213,90 @@ impl Networks {
         Ok(())
     }
 
-    /// Brings every slot to what the mix says, touching only those whose ingredients changed since the last call.
+    /// Brings every slot that has memory to what the mix says, touching only those whose ingredients changed since the last call.
     /// Returns how many tensors were packed.
     pub async fn fill(&mut self, mixer: &Mixer, control: &mut Control) -> Result<usize, EngineError> {
-        let gpu = self.store.gpu().clone();
-        let stale: Vec<String> = self
-            .store
-            .slots()
-            .keys()
-            .filter(|name| self.filled.get(*name) != Some(&mixer.fingerprint(name)))
-            .cloned()
-            .collect();
-        for (batch, names) in stale.chunks(TENSORS_PER_SUBMISSION).enumerate() {
-            control.report(Progress::Weights { done: batch * TENSORS_PER_SUBMISSION, total: stale.len() })?;
-            let mut rec = Recorder::new(&gpu);
-            for name in names {
-                let Some(slot) = self.store.slots().get(name) else { continue };
-                let effective = mixer.effective(name).await?;
-                if !slot.accepts(&effective.shape) {
-                    let what = format!(
-                        "tensor {name} has the shape {:?}, but the configuration asks for {} elements as {:?}",
-                        effective.shape,
-                        slot.elements(),
-                        slot.pack
-                    );
-                    return Err(EngineError::Input(what));
-                }
-                slot.fill(&mut rec, &effective.source)?;
-                // Marked before the submission: an error below makes the caller drop this model.
-                self.filled.insert(name.clone(), mixer.fingerprint(name));
+        if self.allocated.contains(&false) {
+            let [h, w] = self.unet.config().sample_size.unwrap_or([64, 64]);
+            self.admit(mixer.base(), Size { n: 2, h, w })?;
+        }
+        let stores = self.stores.iter().zip(self.allocated).filter(|(_, allocated)| *allocated);
+        let names = stores.flat_map(|(store, _)| store.slots().keys());
+        let stale: Vec<String> =
+            names.filter(|name| self.filled.get(*name) != Some(&mixer.fingerprint(name))).cloned().collect();
+        let gpu = self.gpu.clone();
+        let mut feed = Feed::new(&gpu, mixer.base());
+        let mut rec = Recorder::new(&gpu);
+        let mut pending = 0;
+        for (done, name) in stale.iter().enumerate() {
+            if done % 16 == 0 {
+                control.report(Progress::Weights { done, total: stale.len() })?;
             }
-            rec.finish().submit();
-            gpu.take_failure()?;
+            pending += self.fill_slot(mixer, name, &mut feed, &mut rec).await?;
+            // Marked before the submission: an error below makes the caller drop this model.
+            self.filled.insert(name.clone(), mixer.fingerprint(name));
+            if pending >= BYTES_PER_SUBMISSION {
+                std::mem::replace(&mut rec, Recorder::new(&gpu)).finish().submit();
+                feed.flush().await?;
+                pending = 0;
+            }
+        }
+        rec.finish().submit();
+        if !stale.is_empty() {
+            feed.flush().await?;
         }
         control.report(Progress::Weights { done: stale.len(), total: stale.len() })?;
         Ok(stale.len())
     }
 
+    /// Records the packing of one tensor; returns the bytes of its source on the device.
+    async fn fill_slot(
+        &self,
+        mixer: &Mixer,
+        name: &str,
+        feed: &mut Feed<'_>,
+        rec: &mut Recorder,
+    ) -> Result<u64, EngineError> {
+        let Some(slot) = self.stores.iter().find_map(|s| s.slots().get(name)) else { return Ok(0) };
+        let tensor = mixer.base().tensor(name)?;
+        let refuse = |shape: &[usize]| {
+            EngineError::Input(format!(
+                "tensor {name} has the shape {shape:?}, but the configuration asks for {} elements as {:?}",
+                slot.elements(),
+                slot.pack
+            ))
+        };
+        if mixer.is_touched(name) || mixer.dtype().is_some_and(|dtype| dtype != tensor.info.dtype) {
+            let effective = mixer.effective(name).await?;
+            if !slot.accepts(&effective.shape) {
+                return Err(refuse(&effective.shape));
+            }
+            slot.fill(rec, &effective.source)?;
+            return Ok(effective.source.data.bytes());
+        }
+        if !slot.accepts(&tensor.shape) {
+            return Err(refuse(&tensor.shape));
+        }
+        let mut bytes = 0;
+        if slot.more.is_empty() {
+            let source = feed.source(name, 0..tensor.elements()).await?;
+            slot.fill(rec, &source)?;
+            bytes = source.data.bytes();
+        } else {
+            for (first, rows) in slot.row_pieces() {
+                let cols = slot.pack.out;
+                let source = feed.source(name, first * cols..(first + rows) * cols).await?;
+                slot.fill_rows(rec, &source, first, rows)?;
+                bytes += source.data.bytes();
+            }
+        }
+        Ok(bytes)
+    }
+
     /// Puts the adapters that stay out of the weights beside their layers: y = W x + weight scale up(down(x)).
     /// Returns the part of the sampling range each such adapter acts in, by its number in the recipe.
     pub fn attach_side(&mut self, mixer: &Mixer) -> Result<BTreeMap<usize, (f64, f64)>, EngineError> {
-        let gpu = self.store.gpu().clone();
+        let gpu = self.gpu.clone();
         let mut ranges = BTreeMap::new();
         let mut rec = Recorder::new(&gpu);
         let mut layers = self.unet.layers_mut();

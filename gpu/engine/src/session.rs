@@ -130,6 +130,11 @@ impl Session {
         }
     }
 
+    /// Bytes that the weights of the model in memory take on the device; 0 before the first render.
+    pub fn model_bytes(&self) -> u64 {
+        self.networks.as_ref().map_or(0, |(_, networks)| networks.bytes())
+    }
+
     /// Keeps networks for the next render.
     pub(crate) fn keep_networks(&mut self, key: String, networks: Networks) {
         self.networks = Some((key, networks));

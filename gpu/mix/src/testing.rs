@@ -8,7 +8,7 @@ use admix_tensor::{DeviceOptions, Gpu, Tier};
 pub fn devices() -> [Arc<Gpu>; 2] {
     static DEVICES: OnceLock<[Arc<Gpu>; 2]> = OnceLock::new();
     let open = |tier, default_limits| {
-        let options = DeviceOptions { tier: Some(tier), default_limits };
+        let options = DeviceOptions { tier: Some(tier), default_limits, ..Default::default() };
         pollster::block_on(Gpu::open(&options)).expect("the tests need a Vulkan driver (see CONTRIBUTING.md)")
     };
     DEVICES.get_or_init(|| [open(Tier::Cpu, false), open(Tier::Gpu, true)]).clone()

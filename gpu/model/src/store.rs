@@ -23,6 +23,8 @@ pub struct Slot {
     pub column: usize,
     /// The tensor is a table whose rows are looked up: [rows, cols].
     pub table: bool,
+    /// Pieces of a table that is larger than one binding, `target` being the first: each with its first row.
+    pub more: Vec<(usize, Weight)>,
 }
 
 impl Slot {
@@ -51,12 +53,29 @@ impl Slot {
 
     /// Records the packing of `source` into place.
     pub fn fill(&self, rec: &mut Recorder, source: &Source) -> Result<(), ModelError> {
-        if self.table {
+        if self.more.is_empty() && self.table {
             rec.pack_rows(source, self.pack.inp, self.pack.out, &self.target)?;
+        } else if self.table {
+            for (first, rows) in self.row_pieces() {
+                self.fill_rows(rec, &source.rows(first, rows, self.pack.out), first, rows)?;
+            }
         } else {
             rec.pack(source, self.pack, &self.target, self.column)?;
         }
         Ok(())
+    }
+
+    /// The pieces of a table: first row and rows of each.
+    pub fn row_pieces(&self) -> Vec<(usize, usize)> {
+        let firsts: Vec<usize> = std::iter::once(0).chain(self.more.iter().map(|(first, _)| *first)).collect();
+        let ends = firsts.iter().skip(1).copied().chain([self.pack.inp]);
+        firsts.iter().zip(ends).map(|(first, end)| (*first, end - first)).collect()
+    }
+
+    /// Records the packing of one of the [`Slot::row_pieces`]: `source` holds its rows alone.
+    pub fn fill_rows(&self, rec: &mut Recorder, source: &Source, first: usize, rows: usize) -> Result<(), ModelError> {
+        let target = self.more.iter().find(|(at, _)| *at == first).map_or(&self.target, |(_, weight)| weight);
+        Ok(rec.pack_rows(source, rows, self.pack.out, target)?)
     }
 }
 
@@ -67,12 +86,32 @@ pub struct Store {
     keep_f16: Box<dyn Fn(&str) -> bool + Send + Sync>,
     slots: BTreeMap<String, Slot>,
     bytes: u64,
+    /// Stands in for every buffer where nothing is allocated.
+    planned: Option<Tensor>,
 }
 
 impl Store {
     /// An empty store. `keep_f16(name)` chooses the precision of each matrix on the device.
     pub fn new(gpu: &Arc<Gpu>, keep_f16: impl Fn(&str) -> bool + Send + Sync + 'static) -> Store {
-        Store { gpu: gpu.clone(), keep_f16: Box::new(keep_f16), slots: BTreeMap::new(), bytes: 0 }
+        Store { gpu: gpu.clone(), keep_f16: Box::new(keep_f16), slots: BTreeMap::new(), bytes: 0, planned: None }
+    }
+
+    /// A store that allocates nothing: models built in it know their configuration and [`Store::bytes`], but cannot be filled or recorded.
+    pub fn planned(
+        gpu: &Arc<Gpu>,
+        keep_f16: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Result<Store, ModelError> {
+        let stand_in = Tensor::empty(gpu, "stand-in", 1, 4)?;
+        Ok(Store { planned: Some(stand_in), ..Store::new(gpu, keep_f16) })
+    }
+
+    fn allocate(&mut self, what: &str, packs: &[Pack], f16: bool) -> Result<Weight, ModelError> {
+        let weight = match &self.planned {
+            Some(stand_in) => Weight::planned(stand_in, packs, f16),
+            None => Weight::empty(&self.gpu, what, packs, f16)?,
+        };
+        self.bytes += weight.data.bytes();
+        Ok(weight)
     }
 
     /// The device.
@@ -94,11 +133,10 @@ impl Store {
     pub fn matrices(&mut self, parts: &[(String, Pack)]) -> Result<Weight, ModelError> {
         let f16 = parts.iter().all(|(name, _)| (self.keep_f16)(&format!("{name}.weight")));
         let packs: Vec<Pack> = parts.iter().map(|(_, p)| *p).collect();
-        let weight = Weight::empty(&self.gpu, &parts[0].0, &packs, f16)?;
-        self.bytes += weight.data.bytes();
+        let weight = self.allocate(&parts[0].0, &packs, f16)?;
         let mut column = 0;
         for (name, pack) in parts {
-            let slot = Slot { target: weight.clone(), pack: *pack, column, table: false };
+            let slot = Slot { target: weight.clone(), pack: *pack, column, table: false, more: Vec::new() };
             self.slots.insert(format!("{name}.weight"), slot);
             column += admix_tensor::padded(pack.columns());
         }
@@ -108,25 +146,36 @@ impl Store {
     /// Vectors side by side (biases of fused layers, or one norm parameter), f32, registered under the names given.
     pub fn vectors(&mut self, parts: &[(String, usize, bool)]) -> Result<Tensor, ModelError> {
         let packs: Vec<Pack> = parts.iter().map(|(_, n, glu)| Pack { glu: *glu, ..Pack::linear(*n, 1) }).collect();
-        let weight = Weight::empty(&self.gpu, &parts[0].0, &packs, false)?;
-        self.bytes += weight.data.bytes();
+        let weight = self.allocate(&parts[0].0, &packs, false)?;
         let mut column = 0;
         for ((name, ..), pack) in parts.iter().zip(&packs) {
-            let slot = Slot { target: weight.clone(), pack: *pack, column, table: false };
+            let slot = Slot { target: weight.clone(), pack: *pack, column, table: false, more: Vec::new() };
             self.slots.insert(name.clone(), slot);
             column += admix_tensor::padded(pack.columns());
         }
         Ok(weight.data.first_row(weight.n))
     }
 
-    /// An embedding table [rows, cols] under `name`.
-    pub fn table(&mut self, name: &str, rows: usize, cols: usize, may_f16: bool) -> Result<Weight, ModelError> {
-        let pack = Pack::linear(cols, rows);
+    /// An embedding table [rows, cols] under `name`, in as many pieces as the device's bindings need (CLIP-L's token table in f32 has 151 MB,
+    /// WebGPU binds 128 MiB).
+    pub fn table(&mut self, name: &str, rows: usize, cols: usize, may_f16: bool) -> Result<Vec<Weight>, ModelError> {
         let f16 = may_f16 && (self.keep_f16)(name);
-        let weight = Weight::empty(&self.gpu, name, &[pack], f16)?;
-        self.bytes += weight.data.bytes();
-        self.slots.insert(name.into(), Slot { target: weight.clone(), pack, column: 0, table: true });
-        Ok(Weight { k: rows, n: cols, ..weight })
+        let row = (admix_tensor::padded(cols) * if f16 { 2 } else { 4 }) as u64;
+        let limit = self.gpu.limits.max_storage_buffer_binding_size.min(self.gpu.limits.max_buffer_size);
+        // A source may be wider in memory than its packed form: f32 rows into f16.
+        let most = (limit / row.max(cols as u64 * 4)) as usize / Source::ROWS * Source::ROWS;
+        let whole = rows as u64 * row <= limit && rows as u64 * cols as u64 * 4 <= limit;
+        let each = if whole || most == 0 { rows } else { most };
+        let mut pieces = Vec::new();
+        for first in (0..rows).step_by(each.max(1)) {
+            let count = each.min(rows - first);
+            let weight = self.allocate(name, &[Pack::linear(cols, count)], f16)?;
+            pieces.push((first, Weight { k: count, n: cols, ..weight }));
+        }
+        let (pack, more) = (Pack::linear(cols, rows), pieces[1..].to_vec());
+        let slot = Slot { target: pieces[0].1.clone(), pack, column: 0, table: true, more };
+        self.slots.insert(name.into(), slot);
+        Ok(pieces.into_iter().map(|(_, weight)| weight).collect())
     }
 
     /// A linear layer `<name>.weight` [out, inp] and, if wanted, `<name>.bias`.

@@ -27,7 +27,8 @@ pub struct TextEncoder {
     heads: usize,
     activation: Activation,
     eps: f32,
-    table: Weight,
+    /// The token table, in pieces where it is larger than a binding.
+    table: Vec<Weight>,
     position: Tensor,
     length: usize,
     blocks: Vec<Block>,
@@ -93,8 +94,8 @@ impl TextEncoder {
                 fc2: store.linear(&format!("{at}.mlp.fc2"), c, config.intermediate_size, true)?,
             });
         }
-        // Packed with its rows rounded up to fours.
-        let position = position.data.reshape(admix_tensor::padded(length), c).slice_rows(0, length);
+        // Packed with its rows rounded up to fours; far too small for a second piece.
+        let position = position[0].data.reshape(admix_tensor::padded(length), c).slice_rows(0, length);
         let final_norm = store.norm(&format!("{root}.final_layer_norm"), c)?;
         let (heads, eps) = (config.num_attention_heads, config.layer_norm_eps as f32);
         let projection = match config.has_projection {
@@ -136,7 +137,7 @@ impl TextEncoder {
 
     /// Tokens the embedding table holds.
     pub fn vocabulary(&self) -> usize {
-        self.table.k
+        self.table.iter().map(|piece| piece.k).sum()
     }
 
     /// Elements of a token's state.

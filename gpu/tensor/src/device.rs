@@ -21,6 +21,8 @@ pub struct DeviceOptions {
     pub tier: Option<Tier>,
     /// Ask for WebGPU's default limits only, to prove that nothing needs more.
     pub default_limits: bool,
+    /// Bytes that models may take, instead of what [`Gpu::memory`] would find.
+    pub memory: Option<u64>,
 }
 
 /// A pipeline together with the layout its bind groups follow.
@@ -43,6 +45,7 @@ pub struct Gpu {
     pub limits: wgpu::Limits,
     /// Kernel tier.
     pub tier: Tier,
+    stated_memory: Option<u64>,
     pipelines: Mutex<HashMap<PipelineKey, Arc<Pipeline>>>,
     failure: Arc<Mutex<Option<String>>>,
 }
@@ -82,7 +85,7 @@ impl Gpu {
             .request_device(&descriptor)
             .await
             .map_err(|e| TensorError::NoDevice { adapter: adapter.get_info().name, reason: e.to_string() })?;
-        Ok(Self::from_parts(&adapter, device, queue, options.tier))
+        Ok(Arc::new(Self::assemble(&adapter, device, queue, options.tier, options.memory)))
     }
 
     /// Shares a device that somebody else (the window) opened.
@@ -92,6 +95,16 @@ impl Gpu {
         queue: wgpu::Queue,
         tier: Option<Tier>,
     ) -> Arc<Gpu> {
+        Arc::new(Self::assemble(adapter, device, queue, tier, None))
+    }
+
+    fn assemble(
+        adapter: &wgpu::Adapter,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        tier: Option<Tier>,
+        stated_memory: Option<u64>,
+    ) -> Gpu {
         let info = adapter.get_info();
         let tier = tier.unwrap_or(if is_software(&info) { Tier::Cpu } else { Tier::Gpu });
         let failure = Arc::new(Mutex::new(None));
@@ -101,7 +114,32 @@ impl Gpu {
             slot.get_or_insert_with(|| error.to_string().lines().take(14).collect::<Vec<_>>().join(" "));
         }));
         let limits = device.limits();
-        Arc::new(Gpu { device, queue, info, limits, tier, pipelines: Mutex::default(), failure })
+        Gpu { device, queue, info, limits, tier, stated_memory, pipelines: Mutex::default(), failure }
+    }
+
+    /// Bytes that a model may take on this device, where that is known: what was stated ([`DeviceOptions::memory`], `ADMIX_DEVICE_MEMORY` in
+    /// MB), else on a software adapter the machine's free memory and the `own` bytes that the model has already. WebGPU tells nothing of a
+    /// graphics card's.
+    pub fn memory(&self, own: u64) -> Option<u64> {
+        if self.stated_memory.is_some() {
+            return self.stated_memory;
+        }
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            let stated = std::env::var("ADMIX_DEVICE_MEMORY").ok().and_then(|mb| mb.trim().parse::<u64>().ok());
+            if let Some(mb) = stated {
+                return Some(mb << 20);
+            }
+            if is_software(&self.info) {
+                let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+                let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+                let free = line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()?;
+                return Some((free << 10) + own);
+            }
+        }
+        #[cfg(target_arch = "wasm32")]
+        let _ = own;
+        None
     }
 
     /// A line that names the device for reports: adapter and backend.

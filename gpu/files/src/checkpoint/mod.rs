@@ -329,6 +329,23 @@ impl Checkpoint {
         Ok(self.parts.get(tensor.source).map(|part| (&part.source, tensor.range())))
     }
 
+    /// The bytes of a run of a tensor's canonical elements, in its stored element type: no more is read than asked for, except of
+    /// transposed tensors (OpenCLIP's projection, a few megabytes).
+    pub async fn read_elements(&self, name: &str, elements: Range<usize>) -> Result<Vec<u8>> {
+        let tensor = self.tensor(name)?;
+        if elements.start > elements.end || elements.end > tensor.elements() {
+            let count = tensor.elements();
+            return Err(Error::Usage(format!("elements {elements:?} of `{name}`, which has {count}")));
+        }
+        let size = tensor.info.dtype.size();
+        let Some((source, range)) = self.bytes_of(name)? else {
+            let all = self.read_ref(tensor).await?;
+            return Ok(all.get(elements.start * size..elements.end * size).unwrap_or_default().to_vec());
+        };
+        let at = |element: usize| range.start + (element * size) as u64;
+        source.read(at(elements.start)..at(elements.end)).await
+    }
+
     /// The canonical bytes of a reference of this checkpoint.
     pub async fn read_ref(&self, tensor: &TensorRef) -> Result<Vec<u8>> {
         let part = self

@@ -4,35 +4,40 @@ use super::{Weight, grid64};
 use crate::{Launch, Recorder, Tensor, TensorError};
 
 impl Recorder {
-    /// `y[r] = table[token[r]] + position[r mod length]`. tokens: u32 bits in a [1, rows] tensor; table: rows packed by [`Recorder::pack_rows`]
-    /// (`k` = vocabulary, `n` = width); position: [length, width].
+    /// `y[r] = table[token[r]] + position[r mod length]`. tokens: u32 bits in a [1, rows] tensor; table: consecutive pieces of the vocabulary,
+    /// rows packed by [`Recorder::pack_rows`] (`k` = rows of the piece, `n` = width); position: [length, width].
     pub fn embed(
         &mut self,
         tokens: &Tensor,
         rows: usize,
-        table: &Weight,
+        table: &[Weight],
         position: &Tensor,
     ) -> Result<Tensor, TensorError> {
-        let y = self.tensor(rows, table.n)?;
+        let y = self.tensor(rows, position.cols)?;
         let total = rows * y.stride / 4;
         let (groups, row_groups) = grid64(total);
-        self.launch(Launch {
-            shader: "embed",
-            defines: &[("W_F16", table.f16.into())],
-            params: &[
-                rows as u32,
-                position.rows as u32,
-                (y.stride / 4) as u32,
-                table.k as u32,
-                total as u32,
-                row_groups,
-                0,
-                0,
-            ],
-            reads: &[tokens, &table.data, position],
-            writes: &[&y],
-            groups,
-        })?;
+        let vocabulary: usize = table.iter().map(|piece| piece.k).sum();
+        let mut first = 0;
+        for piece in table {
+            self.launch(Launch {
+                shader: "embed",
+                defines: &[("W_F16", piece.f16.into())],
+                params: &[
+                    rows as u32,
+                    position.rows as u32,
+                    (y.stride / 4) as u32,
+                    vocabulary as u32,
+                    total as u32,
+                    row_groups,
+                    first,
+                    piece.k as u32,
+                ],
+                reads: &[tokens, &piece.data, position],
+                writes: &[&y],
+                groups,
+            })?;
+            first += piece.k as u32;
+        }
         Ok(y)
     }
 }
@@ -58,20 +63,30 @@ mod tests {
         let gpu = &devices()[0];
         let (vocabulary, width, length) = (50, 6, 7);
         let (table, position) = (round_f16(&random(vocabulary * width, 1)), random(length * width, 2));
-        let tokens: Vec<u32> = (0..14).map(|i| i * 3 % 50).collect();
+        // Tokens of every piece and of its edges.
+        let tokens: Vec<u32> = [0, 16, 17, 48, 49, 25].into_iter().chain((0..8).map(|i| i * 7 % 50)).collect();
         for f16 in [false, true] {
-            let weight = Weight {
-                n: width,
-                k: vocabulary,
-                ..Weight::empty(gpu, "table", &[Pack::linear(width, vocabulary)], f16).expect("small")
-            };
-            let mut rec = Recorder::new(gpu);
-            rec.pack_rows(&Source::f32(gpu, "table", &table).expect("small"), vocabulary, width, &weight)
-                .expect("records");
-            let bits: Vec<f32> = tokens.iter().map(|t| f32::from_bits(*t)).collect();
-            let ids = Tensor::upload(gpu, "tokens", &bits, 1, bits.len()).expect("small");
-            let y = rec.embed(&ids, 14, &weight, &upload(gpu, &position, width)).expect("records");
-            assert_eq!(run(gpu, rec, &y), embed_reference(&tokens, &table, &position, width));
+            // Whole, and in three uneven pieces.
+            for pieces in [vec![vocabulary], vec![17, 32, 1]] {
+                let mut rec = Recorder::new(gpu);
+                let mut at = 0;
+                let mut weights = Vec::new();
+                for rows in pieces {
+                    let weight = Weight {
+                        n: width,
+                        k: rows,
+                        ..Weight::empty(gpu, "table", &[Pack::linear(width, rows)], f16).expect("small")
+                    };
+                    let part = Source::f32(gpu, "table", &table[at * width..(at + rows) * width]).expect("small");
+                    rec.pack_rows(&part, rows, width, &weight).expect("records");
+                    weights.push(weight);
+                    at += rows;
+                }
+                let bits: Vec<f32> = tokens.iter().map(|t| f32::from_bits(*t)).collect();
+                let ids = Tensor::upload(gpu, "tokens", &bits, 1, bits.len()).expect("small");
+                let y = rec.embed(&ids, 14, &weights, &upload(gpu, &position, width)).expect("records");
+                assert_eq!(run(gpu, rec, &y), embed_reference(&tokens, &table, &position, width));
+            }
         }
     }
 }

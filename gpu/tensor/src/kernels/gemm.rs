@@ -92,8 +92,21 @@ impl Recorder {
     /// x: [m, k], w: [k, 2 n], bias: [1, 2 n] interleaved likewise, y: [m, n].
     pub fn geglu(&mut self, x: &Tensor, w: &Weight, bias: &Tensor) -> Result<Tensor, TensorError> {
         if self.gpu().tier == Tier::Gpu {
-            let wide = self.linear(x, w, Epilogue { bias: Some(bias), ..Default::default() })?;
-            return self.geglu_gate(&wide);
+            let e = Epilogue { bias: Some(bias), ..Default::default() };
+            // The product is twice as wide as the result: some rows at a time where it is larger than a binding (SDXL at 1024 pixels).
+            let most =
+                (self.gpu().limits.max_storage_buffer_binding_size / (4 * padded(w.n) as u64)) as usize / 64 * 64;
+            if x.rows <= most || most == 0 {
+                let wide = self.linear(x, w, e)?;
+                return self.geglu_gate(&wide);
+            }
+            let y = self.tensor(x.rows, w.n / 2)?;
+            for start in (0..x.rows).step_by(most) {
+                let wide = self.linear(&x.slice_rows(start, most.min(x.rows - start)), w, e)?;
+                let part = self.geglu_gate(&wide)?;
+                self.copy(&part, 0, &y, (start * y.stride * 4) as u64, part.bytes());
+            }
+            return Ok(y);
         }
         let y = self.tensor(x.rows, w.n / 2)?;
         self.gemm(x, w, Epilogue { bias: Some(bias), ..Default::default() }, &y, [1, 1, 0, 0, 0, 0], true)?;
@@ -300,6 +313,27 @@ mod tests {
                 assert!(distance(&run(&gpu, rec, &y), &expected) < TOLERANCE, "{m}x{k}x{n} {:?}", gpu.tier);
             }
         }
+    }
+
+    #[test]
+    fn geglu_fits_small_bindings() {
+        let (m, k, n) = (130, 8, 64);
+        let (x, w, b) = (random(m * k, 1), random(2 * n * k, 2), random(2 * n, 3));
+        let pack = Pack { glu: true, ..Pack::linear(2 * n, k) };
+        let mut found = Vec::new();
+        // The product takes 66,560 bytes, the result half of that.
+        for limit in [u64::MAX, 40_000] {
+            let options = crate::DeviceOptions { tier: Some(Tier::Gpu), default_limits: true, ..Default::default() };
+            let mut gpu = pollster::block_on(crate::Gpu::open(&options)).expect("a Vulkan driver");
+            let own = std::sync::Arc::get_mut(&mut gpu).expect("nobody else has it");
+            own.limits.max_storage_buffer_binding_size = own.limits.max_storage_buffer_binding_size.min(limit);
+            let weight = packed(&gpu, &w, pack, false);
+            let bias = packed(&gpu, &b, Pack { glu: true, ..Pack::linear(2 * n, 1) }, false);
+            let mut rec = Recorder::new(&gpu);
+            let y = rec.geglu(&upload(&gpu, &x, k), &weight, &bias.data.first_row(pack.columns())).expect("records");
+            found.push(run(&gpu, rec, &y));
+        }
+        assert_eq!(found[0], found[1]);
     }
 
     #[test]

@@ -13,6 +13,20 @@ pub struct Source {
 }
 
 impl Source {
+    /// Rows `start..start + rows` of a matrix of `cols` columns: a view whose `start` is a multiple of [`Source::ROWS`].
+    pub fn rows(&self, start: usize, rows: usize, cols: usize) -> Source {
+        let size = if self.f16 { 2 } else { 4 };
+        let mut data = self.data.clone();
+        data.offset += (start * cols * size) as u64;
+        debug_assert!(data.offset.is_multiple_of(256), "views start at a binding boundary");
+        data.cols = (rows * cols * size).div_ceil(4);
+        data.stride = padded(data.cols);
+        Source { data, f16: self.f16 }
+    }
+
+    /// Rows of any width that end on a multiple of 256 bytes, in f16 too.
+    pub const ROWS: usize = 128;
+
     /// Uploads f32 elements.
     pub fn f32(gpu: &Gpu, what: &str, data: &[f32]) -> Result<Source, TensorError> {
         Ok(Source { data: Tensor::upload(gpu, what, data, 1, data.len())?, f16: false })
@@ -62,13 +76,25 @@ impl Pack {
 impl Weight {
     /// An empty packed weight wide enough for `matrices` side by side (each starts at a multiple of four columns).
     pub fn empty(gpu: &Gpu, what: &str, matrices: &[Pack], f16: bool) -> Result<Weight, TensorError> {
+        let (n, words) = Self::extent(matrices, f16);
+        let (data, first) = (Tensor::empty(gpu, what, 1, words)?, matrices[0]);
+        Ok(Weight { data, f16, k: first.inp, n, kernel: first.kernel })
+    }
+
+    /// As [`Weight::empty`] without the memory: knows its sizes, must not be used in a recording. `stand_in` is any tensor.
+    pub fn planned(stand_in: &Tensor, matrices: &[Pack], f16: bool) -> Weight {
+        let ((n, words), first) = (Self::extent(matrices, f16), matrices[0]);
+        let data = Tensor::from_buffer(stand_in.buffer().clone(), 1, words);
+        Weight { data, f16, k: first.inp, n, kernel: first.kernel }
+    }
+
+    /// Columns, and 32-bit words in all. A row of f16 pairs is half as wide; strides must stay multiples of 4 words, so the matrix is kept as
+    /// one long row.
+    fn extent(matrices: &[Pack], f16: bool) -> (usize, usize) {
         let first = matrices[0];
         let n: usize =
             if matrices.len() == 1 { first.columns() } else { matrices.iter().map(|m| padded(m.columns())).sum() };
-        let words = if f16 { padded(n) / 2 } else { padded(n) };
-        // A row of f16 pairs is half as wide; strides must stay multiples of 4 words, so the matrix is kept as one long row.
-        let data = Tensor::empty(gpu, what, 1, first.rows() * words)?;
-        Ok(Weight { data, f16, k: first.inp, n, kernel: first.kernel })
+        (n, first.rows() * if f16 { padded(n) / 2 } else { padded(n) })
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{DeviceOptions, Gpu, Tier};
 pub fn devices() -> [Arc<Gpu>; 2] {
     static DEVICES: OnceLock<[Arc<Gpu>; 2]> = OnceLock::new();
     let open = |tier, default_limits| {
-        let options = DeviceOptions { tier: Some(tier), default_limits };
+        let options = DeviceOptions { tier: Some(tier), default_limits, ..Default::default() };
         pollster::block_on(Gpu::open(&options)).expect("the tests need a Vulkan driver (see CONTRIBUTING.md)")
     };
     // The hardware tier runs under WebGPU's default limits: the browser is its most frequent home.
