@@ -1,11 +1,8 @@
 //! What goes into the mix and out of it again: models, adapters, the export, and what it takes.
 
 use super::Studio;
-#[cfg(not(target_arch = "wasm32"))]
 use crate::io::pick;
 use crate::session::Card;
-#[cfg(target_arch = "wasm32")]
-use crate::session::{Export, Work};
 
 impl Studio {
     /// Takes another model as the base.

@@ -56,6 +56,7 @@ impl Studio {
                 Purpose::Asked => "asked",
                 Purpose::Scrub => "quick",
                 Purpose::Settle => "settle",
+                Purpose::Study => "study",
             };
             let preview = live.preview.as_ref().map(|(_, step)| step);
             json!({ "id": live.id, "purpose": purpose, "stage": stage, "done": done, "total": total, "preview": preview })
