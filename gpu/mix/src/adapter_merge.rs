@@ -240,7 +240,7 @@ mod tests {
     fn a_cut_leaves_the_least_that_can_be_left() {
         let (a, b) = (part(6, 8, 2, 1), part(6, 8, 2, 9));
         let parts = [(&a, 1.0), (&b, 1.0)];
-        let sum = add_low_rank_reference(&vec![0.0; 48], &parts);
+        let sum = add_low_rank_reference(&[0.0; 48], &parts);
         let left = |rank| {
             let found = whole(&combine(CombineMethod::Svd, Some(rank), None).combine("t", &parts).expect("any ranks"));
             found.iter().zip(&sum).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>()

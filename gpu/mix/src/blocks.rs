@@ -209,7 +209,7 @@ pub fn factor(blocks: &Blocks, name: &str) -> f64 {
     let hits = || blocks.iter().filter(|(block, _)| lies_in(name, block));
     // Merge-block-weighted names are short but as narrow as this one.
     let width = |block: &str| if is_mbw(block) { "unet.down.0".len() } else { block.len() };
-    let pattern = hits().filter(|(block, _)| is_pattern(block)).last();
+    let pattern = hits().rfind(|(block, _)| is_pattern(block));
     let narrowest = || hits().max_by_key(|(block, _)| width(block));
     pattern.or_else(narrowest).map_or(1.0, |(_, factor)| *factor)
 }

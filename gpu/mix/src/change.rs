@@ -205,7 +205,7 @@ mod tests {
         };
         let stage = |n: usize, size: usize, seed| {
             let order = (0..n).map(|i| ((i * 7 + 3) % n) as u32).collect();
-            Stage { size, blocks: random(n * size, seed), order: (n % 7 != 0).then_some(order) }
+            Stage { size, blocks: random(n * size, seed), order: (!n.is_multiple_of(7)).then_some(order) }
         };
         let mixing = |axis: Axis, sizes: &[usize], by_stage| {
             let n = axis.split(e)[1];

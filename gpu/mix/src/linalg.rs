@@ -235,8 +235,8 @@ mod tests {
                 let (values, vectors) = symmetric_eigen(&matrix);
                 assert!(values.is_sorted_by(|a, b| a >= b));
                 let mut scaled = vectors.clone();
-                for i in 0..n {
-                    scaled.data[i * n..][..n].iter_mut().for_each(|v| *v *= values[i]);
+                for (row, value) in scaled.data.chunks_mut(n).zip(&values) {
+                    row.iter_mut().for_each(|v| *v *= value);
                 }
                 let back = vectors.transposed().times(&scaled);
                 let unit = vectors.times_transposed(&vectors);

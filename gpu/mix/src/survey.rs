@@ -15,6 +15,9 @@ use crate::methods::linear;
 use crate::mixer::{Mixer, StagePlan};
 use crate::{MixError, method};
 
+/// What a survey will have found; boxed, because surveys need each other.
+type Found<'a> = Pin<Box<dyn Future<Output = Result<Option<Arc<Facts>>, MixError>> + 'a>>;
+
 /// Results of surveys by stage and key: they hold as long as the mixer does.
 pub(crate) type SharedFacts = Mutex<HashMap<(usize, String), Arc<Facts>>>;
 
@@ -96,11 +99,7 @@ impl Mixer {
     }
 
     /// What the survey of a stage's method finds, if it asks for one.
-    pub(crate) fn facts<'a>(
-        &'a self,
-        index: usize,
-        plan: &'a StagePlan<'_>,
-    ) -> Pin<Box<dyn Future<Output = Result<Option<Arc<Facts>>, MixError>> + 'a>> {
+    pub(crate) fn facts<'a>(&'a self, index: usize, plan: &'a StagePlan<'_>) -> Found<'a> {
         // Boxed: a survey needs the results of earlier stages, which may need surveys of their own.
         Box::pin(async move {
             let method = self.stages[index].method;

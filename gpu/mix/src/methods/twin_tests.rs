@@ -49,7 +49,7 @@ fn distance(gpu: &Arc<Gpu>, method: &dyn Method, len: usize, chained: bool) -> f
         })
         .collect();
     // Rows and columns where the length allows.
-    let shape = if len % 10 == 0 { vec![len / 10, 10] } else { vec![len] };
+    let shape = if len.is_multiple_of(10) { vec![len / 10, 10] } else { vec![len] };
     let settings = Settings {
         name: "unet.conv_in.weight",
         shape: &shape,
