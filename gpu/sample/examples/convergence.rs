@@ -20,7 +20,7 @@ fn clean(z: f64, sigma: f64) -> f64 {
 
 /// The ODE dx / d ln sigma = x - clean, by fourth-order Runge-Kutta.
 fn exact(mut x: f64, from: f64, to: f64) -> f64 {
-    let n = 20_000;
+    let n = 2_000;
     let h = (to / from).ln() / f64::from(n);
     for i in 0..n {
         let at = |k: f64| from * (h * (f64::from(i) + k)).exp();
