@@ -134,7 +134,34 @@ fn wrong_flags_are_refused() {
     refused(dir.path(), &["list", "nothing"], &["nothing", "samplers"]);
     refused(dir.path(), &["inspect", "gone.safetensors"], &["gone.safetensors"]);
     refused(dir.path(), &["mix", "gone.json", "--out", "x.safetensors"], &["gone.json"]);
-    refused(dir.path(), &["suggest", "--prompt", "x"], &["not there yet"]);
+    refused(dir.path(), &["suggest"], &["--prompt"]);
+    refused(dir.path(), &["suggest", "--prompt", "x", "--library", "gone"], &["gone"]);
+}
+
+#[test]
+fn adapters_are_suggested_as_the_contract_says() {
+    let dir = folder();
+    let found = json(dir.path(), &["suggest", "--prompt", "a unicorn at night", "--json"]);
+    let topics = found["topics"].as_array().expect("topics");
+    let names: Vec<_> = topics
+        .iter()
+        .flat_map(|t| t["adapters"].as_array().expect("adapters"))
+        .map(|a| a["name"].as_str().unwrap_or_default())
+        .collect();
+    assert!(names.contains(&"unicorn") && names.contains(&"night"), "{found}");
+    let span = &topics[0]["span"];
+    assert!(span[0].as_u64() < span[1].as_u64(), "{found}");
+    assert!(
+        found["rejected"].is_array() && found["recipe"]["adapters"].as_array().is_some_and(|a| a.len() == names.len()),
+        "{found}"
+    );
+    // Nothing in it that an adapter serves.
+    let none = json(dir.path(), &["suggest", "--prompt", "a red apple on a blue background", "--json"]);
+    assert_eq!(
+        none["topics"].as_array().map(|t| t.iter().all(|t| t["adapters"].as_array().is_none_or(Vec::is_empty))),
+        Some(true),
+        "{none}"
+    );
 }
 
 #[test]
@@ -314,7 +341,10 @@ fn a_mix_is_written_and_read_back() {
     assert_eq!(json(at, &["inspect", "folder", "--json"])["dtype"], "BF16");
     refused(at, &["mix", "r.json", "--out", "x.safetensors", "--dtype", "q4"], &["q4", "bf16"]);
     refused(at, &["mix", "r.json", "--out", "x.safetensors", "--layout", "magic"], &["magic", "ldm"]);
-    refused(at, &["mix", "r.json", "--out", "x.safetensors", "--as", "bitdelta"], &["not there yet"]);
+    json(at, &["mix", "r.json", "--out", "signs.safetensors", "--as", "bitdelta", "--json"]);
+    let signs = json(at, &["inspect", "signs.safetensors", "--against", &tiny(), "--json"]);
+    assert_eq!((&signs["kind"], &signs["type"]), (&"adapter".into(), &"bitdelta".into()), "{signs}");
+    assert_eq!(signs["fit"]["unmatched"].as_array().map(Vec::len), Some(0), "{signs}");
     refused(at, &["mix", "r.json", "--out", "gone/x.safetensors"], &["gone"]);
 }
 

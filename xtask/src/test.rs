@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{cargo, run as run_command, target_dir};
 use crate::setup::{self, Need};
+use crate::toolchain::WasmToolchain;
 use crate::{browser, end_to_end};
 
 type Part = (&'static str, fn() -> Result<()>);
@@ -26,22 +27,26 @@ const PARTS: &[Part] = &[
     ("tests", tests),
     ("shaders", shaders),
     ("end-to-end", end_to_end::run),
-    ("wasm", browser::page),
-    ("browser", browser::run),
+    ("wasm", wasm),
 ];
+
+/// Parts that run when they are named: not every machine has a Chromium, and its software device takes minutes.
+const MORE: &[Part] = &[("browser", browser::run)];
 
 /// The command: `test [--keep-going] [PART]...`.
 pub fn run(arguments: &[String]) -> Result<()> {
     let keep_going = arguments.iter().any(|argument| argument == "--keep-going");
     let wanted: Vec<&str> =
         arguments.iter().map(String::as_str).filter(|argument| *argument != "--keep-going").collect();
-    if let Some(unknown) = wanted.iter().find(|name| !PARTS.iter().any(|(part, _)| part == *name)) {
-        let names: Vec<&str> = PARTS.iter().map(|(part, _)| *part).collect();
+    let all = || PARTS.iter().chain(MORE);
+    if let Some(unknown) = wanted.iter().find(|name| !all().any(|(part, _)| part == *name)) {
+        let names: Vec<&str> = all().map(|(part, _)| *part).collect();
         bail!("there is no part `{unknown}`; the parts are {}", names.join(", "));
     }
 
     let mut report = Vec::new();
-    for (name, part) in PARTS.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(name)) {
+    let parts = PARTS.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(name));
+    for (name, part) in parts.chain(MORE.iter().filter(|(name, _)| wanted.contains(name))) {
         eprintln!("\n=== {name}");
         let start = Instant::now();
         let outcome = part();
@@ -102,6 +107,11 @@ fn shaders() -> Result<()> {
 
 fn shader_variants() -> Result<PathBuf> {
     Ok(target_dir()?.join("shader-variants.txt"))
+}
+
+/// Whether everything that the browser version is made of compiles for it.
+fn wasm() -> Result<()> {
+    run_command(WasmToolchain::ready()?.cargo("check")?.args(["--release", "--package", "admix", "--lib"]))
 }
 
 fn verdict(outcome: &Result<()>) -> &'static str {

@@ -35,7 +35,7 @@ pub struct Given {
     /// Pooled text in place of the negative prompt's.
     pub pooled_uncond: Option<(Vec<f32>, [usize; 2])>,
     /// The channels that inpainting and pix2pix U-Nets read after the latents, NCHW [n or 1, channels, h, w]: mask and masked latents, or the
-    /// picture's latents (see [`UNetPass::extra`]).
+    /// picture's latents (see [`admix_model::unet::UNetPass::extra`]).
     pub extra: Option<(Vec<f32>, [usize; 4])>,
     /// A picture to start from (its strength is in the recipe).
     pub init: Option<Picture>,

@@ -127,40 +127,45 @@ mod tests {
             x.iter().map(one).collect()
         };
         let points: Vec<Vec<f64>> = (0..4).map(|i| vec![-1.4 + 0.8 * f64::from(i), 0.3 + 0.2 * f64::from(i)]).collect();
+        let request = |steps| PlanRequest {
+            model: &model,
+            sampler: "dc_solver",
+            schedule: "",
+            steps,
+            strength: None,
+            knobs: &none,
+        };
         let mut all = Vec::new();
         for steps in [5, 7] {
-            let request =
-                PlanRequest { model: &model, sampler: "dc_solver", schedule: "", steps, strength: None, knobs: &none };
-            let ratios = search(&request, &points, &mut network, 200).expect("searches");
+            let ratios = search(&request(steps), &points, &mut network, 200).expect("searches");
             assert!(ratios[..2] == [1.0, 1.0] && ratios.iter().all(|r| (0.5..=1.5).contains(r)), "{ratios:?}");
-            let mut miss = |ratios: &[f64]| {
-                let mut knobs = KnobValues::new();
-                let text: Vec<String> = ratios.iter().map(f64::to_string).collect();
-                knobs.set_text("dc_ratios", &text.join(",")).expect("numbers");
-                let run =
-                    |sampler, steps, knobs: &KnobValues, p: &Vec<f64>, net: &mut dyn FnMut(&[f64], f64) -> Vec<f64>| {
-                        let plan = plan(&PlanRequest { sampler, steps, knobs, ..request }).expect("plans");
-                        cpu::run(&plan, &[], |_| p.clone(), net)
-                    };
-                points
-                    .iter()
-                    .map(|p| {
-                        let (a, b) = (
-                            run("dc_solver", steps, &knobs, p, &mut network),
-                            run("unipc", 200, &none, p, &mut network),
-                        );
-                        a.iter().zip(&b).map(|(a, b)| (a - b).powi(2)).sum::<f64>()
-                    })
-                    .sum::<f64>()
-            };
-            assert!(miss(&ratios) < 0.9 * miss(&vec![1.0; steps]), "{steps} steps: nothing gained by {ratios:?}");
             all.push((5.0, ratios));
         }
+        // How far a run with these ratios ends from a fine one.
+        let mut miss = |ratios: &[f64]| {
+            let mut knobs = KnobValues::new();
+            let text: Vec<String> = ratios.iter().map(f64::to_string).collect();
+            knobs.set_text("dc_ratios", &text.join(",")).expect("numbers");
+            let run =
+                |sampler, steps, knobs: &KnobValues, p: &Vec<f64>, net: &mut dyn FnMut(&[f64], f64) -> Vec<f64>| {
+                    let plan = plan(&PlanRequest { sampler, knobs, ..request(steps) }).expect("plans");
+                    cpu::run(&plan, &[], |_| p.clone(), net)
+                };
+            let one = |p: &Vec<f64>| {
+                let near = run("dc_solver", ratios.len(), &knobs, p, &mut network);
+                let fine = run("unipc", 200, &none, p, &mut network);
+                near.iter().zip(&fine).map(|(a, b)| (a - b).powi(2)).sum::<f64>()
+            };
+            points.iter().map(one).sum::<f64>()
+        };
         let fitted = fit(&all).expect("fits");
         for (cfg, ratios) in &all {
-            // Eight ratios, thirty-six coefficients: the fit goes through them, but for its ridge.
+            let none = miss(&vec![1.0; ratios.len()]);
+            assert!(miss(ratios) < 0.9 * none, "nothing gained by {ratios:?}");
+            // The regression smooths, so it does not give the ratios back, but most of what they gain.
             let again = predicted(&fitted, *cfg, ratios.len());
-            assert!(again.iter().zip(ratios).all(|(a, b)| (a - b).abs() < 0.02), "{again:?} for {ratios:?}");
+            let gained = (none - miss(&again)) / (none - miss(ratios));
+            assert!(gained > 0.5, "{again:?} for {ratios:?} gains {gained}");
         }
         assert!(fit(&[]).is_err());
     }
