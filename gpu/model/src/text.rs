@@ -161,7 +161,7 @@ impl TextEncoder {
         self.record_with(gpu, n, reading, &[])
     }
 
-    /// The same with vectors [width] in place of some tokens' embeddings, by their places in [n length]: textual inversion. Positions are added to
+    /// The same with vectors of `width` numbers in place of some tokens' embeddings, by their places in [n length]: textual inversion. Positions are added to
     /// them as to any token.
     pub fn record_with(
         &self,

@@ -150,7 +150,7 @@ pub enum Change {
         /// What is added there.
         values: Vec<f32>,
     },
-    /// W'[o, i, t] = rows[o] columns[i] W[o, i, t].
+    /// `W'[o, i, t] = rows[o] columns[i] W[o, i, t]`.
     Scale {
         /// Factors of the output features.
         rows: Option<Vec<f32>>,

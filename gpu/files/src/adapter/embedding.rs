@@ -1,6 +1,6 @@
 //! Textual inversions (Gal et al., An Image is Worth One Word, arXiv 2208.01618): rows for the token table under a word of their own.
 //!
-//! A file holds one tensor of rows [n, width] (or one row [width]) for each text encoder: A1111's `emb_params`, a pickle's
+//! A file holds one tensor of rows [n, width] (or one row of that width) for each text encoder: A1111's `emb_params`, a pickle's
 //! `string_to_param` kept as a key, diffusers' word itself (`<cat>`), and `clip_l` / `clip_g` for SDXL's two encoders.
 
 use super::{Adapter, Slot};

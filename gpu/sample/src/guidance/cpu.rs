@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Guide, GuideOp, Linear, Value};
 
-/// Values of one batch: [samples][rows][channels], flat.
+/// Values of one batch: samples x rows x channels, flat.
 #[derive(Clone, Debug)]
 pub struct Values {
     held: BTreeMap<Value, Vec<f64>>,
