@@ -1,23 +1,71 @@
 //! The two cosine methods' common part (`shaders/mix/cosine_share.wgsl`, `cosine_sum.wgsl`): cosines of columns along the first dimension,
 //! averaged with that of the whole tensor and scaled by their range over the whole model.
 
+use std::ops::RangeInclusive;
+
 use admix_tensor::{Launch, Recorder};
 
 use super::lines::{Along, by_first, line_products, line_products_reference, plain};
 use crate::MixError;
 use crate::flat::{Flat, Pass, bits};
-use crate::method::{Facts, HostInputs, Inputs, Settings, Survey, SurveyPlan};
+use crate::method::{Facts, HostInputs, Inputs, Method, Settings, Survey, SurveyPlan};
 
-/// Which of the two.
+/// B k + M (1 - k), k = clip(scaled cosine - weight, 0, 1) of each column.
 #[derive(Clone, Copy)]
 pub(crate) struct Cosine {
+    /// Name in recipes.
+    pub name: &'static str,
+    /// Name for people.
+    pub label: &'static str,
+    /// Who published it.
+    pub citation: &'static str,
     /// Columns are normalised before they are compared (cosineA).
     pub unit: bool,
 }
 
 /// The autoencoder is left alone, as SuperMerger does.
-pub(crate) fn in_vae(name: &str) -> bool {
+fn in_vae(name: &str) -> bool {
     name.starts_with("vae.")
+}
+
+impl Method for Cosine {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn label(&self) -> &'static str {
+        self.label
+    }
+
+    fn citation(&self) -> &'static str {
+        self.citation
+    }
+
+    fn models(&self) -> RangeInclusive<usize> {
+        1..=1
+    }
+
+    fn keeps_base(&self, settings: &Settings<'_>) -> bool {
+        in_vae(settings.name)
+    }
+
+    fn survey(&self, _settings: &Settings<'_>) -> Option<SurveyPlan> {
+        Some(self.range_survey())
+    }
+
+    fn record(
+        &self,
+        rec: &mut Recorder,
+        inputs: &Inputs<'_>,
+        settings: &Settings<'_>,
+        out: &Flat,
+    ) -> Result<(), MixError> {
+        self.record_columns(rec, inputs, settings, out)
+    }
+
+    fn reference(&self, inputs: &HostInputs<'_>, settings: &Settings<'_>) -> Vec<f32> {
+        self.reference_columns(inputs, settings)
+    }
 }
 
 impl Cosine {
@@ -36,7 +84,7 @@ impl Cosine {
     }
 
     /// The survey that finds the range.
-    pub fn survey(self) -> SurveyPlan {
+    fn range_survey(self) -> SurveyPlan {
         SurveyPlan { key: "range".into(), names: None, survey: Box::new(Range { cosine: self, found: Vec::new() }) }
     }
 
@@ -49,7 +97,7 @@ impl Cosine {
     }
 
     /// Records everything for one tensor.
-    pub fn record(
+    fn record_columns(
         self,
         rec: &mut Recorder,
         inputs: &Inputs<'_>,
@@ -77,7 +125,7 @@ impl Cosine {
     }
 
     /// CPU twin.
-    pub fn reference(self, inputs: &HostInputs<'_>, settings: &Settings<'_>) -> Vec<f32> {
+    fn reference_columns(self, inputs: &HostInputs<'_>, settings: &Settings<'_>) -> Vec<f32> {
         let (_, columns) = by_first(settings.shape);
         let (own, whole) = self.cosines(inputs.base, inputs.models[0], settings.shape);
         let (low, high) = Self::range(settings);
