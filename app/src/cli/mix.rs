@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use admix_engine::Cancel;
 use admix_engine::files::DType;
 use admix_engine::mix::{ExportLayout, ExportProgress, ExportReport, Mixer};
 use serde_json::{Value, json};
@@ -67,9 +68,11 @@ fn layout(text: &str) -> Result<ExportLayout, String> {
 
 /// Mixes and writes.
 pub fn run(args: &MixArgs, json: bool) -> Result<(), Fault> {
-    let cancel = cancel::on_ctrl_c();
     if args.form == Form::BitDelta && (args.dtype.is_some() || args.layout != ExportLayout::Same) {
         return Err(Fault::input("--as bitdelta has a type and a layout of its own; leave --dtype and --layout away"));
+    }
+    if args.form == Form::Adapter && args.layout != ExportLayout::Same {
+        return Err(Fault::input("--as adapter has a layout of its own; leave --layout away"));
     }
     output::check_folder(&args.out, "--out")?;
     let start = Instant::now();
@@ -77,6 +80,8 @@ pub fn run(args: &MixArgs, json: bool) -> Result<(), Fault> {
     recipe::check_files(&recipe, false)?;
     let session = recipe::open_session(args.allow_changed)?;
     let mixer = pollster::block_on(session.open_mix(&recipe))?.with_dtype(args.dtype);
+    // Nothing is written before this, so until now Ctrl-C may end the program at once; an adapter is written in one go.
+    let cancel = if args.form == Form::Adapter { Cancel::default() } else { cancel::on_ctrl_c() };
     let mut bar = Bar::new();
     let mut progress = |p: ExportProgress| {
         bar.show("writing", p.done, p.total);

@@ -23,6 +23,9 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, Fault> {
     let missing = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::NotFound => Fault::input(format!("{shown} does not exist; check the path")),
         _ if path.is_dir() => Fault::input(format!("{shown} is a folder where a file was expected")),
+        std::io::ErrorKind::NotADirectory
+        | std::io::ErrorKind::PermissionDenied
+        | std::io::ErrorKind::InvalidFilename => Fault::input(format!("cannot read {shown}: {e}")),
         _ => Fault::other(format!("cannot read {shown}: {e}")),
     };
     let file = std::fs::File::open(path).map_err(missing)?;

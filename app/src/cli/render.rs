@@ -226,7 +226,14 @@ impl RenderArgs {
                 sample.height = sample.height.or(own(picture.height));
                 sample.strength = sample.strength.or(Some(0.75));
             }
-            None => sample.strength = None,
+            None => {
+                if recipe.sample.strength.is_some() {
+                    eprintln!(
+                        "note: the recipe was made from a picture, which it does not hold; without --init this starts from noise"
+                    );
+                }
+                sample.strength = None;
+            }
         }
         if sample.prompt.is_none() && given.cond.is_none() {
             return Err(Fault::input(
@@ -281,6 +288,9 @@ fn report(rendered: &Rendered, paths: &[PathBuf], args: &RenderArgs, json: bool)
     if rendered.dropped_tokens > 0 {
         eprintln!("note: the prompt is too long by {} tokens; its end was left out", rendered.dropped_tokens);
     }
+    for warning in &rendered.warnings {
+        eprintln!("note: {warning}");
+    }
     if json {
         let out = match paths {
             [one] => shown(one),
@@ -293,7 +303,7 @@ fn report(rendered: &Rendered, paths: &[PathBuf], args: &RenderArgs, json: bool)
             "adapters": rendered.adapters.iter().map(adapter_json).collect::<Vec<_>>(),
             "seconds": rendered.seconds, "device": rendered.device,
             "batch": s.batch, "sampler": s.sampler, "schedule": s.schedule, "cfg": s.cfg,
-            "dropped_tokens": rendered.dropped_tokens
+            "dropped_tokens": rendered.dropped_tokens, "warnings": rendered.warnings
         });
         if let Some(path) = &args.latents_out {
             value["latents"] = shown(path);

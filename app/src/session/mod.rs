@@ -63,7 +63,14 @@ impl Desk {
         let theirs = shared.clone();
         #[cfg(not(target_arch = "wasm32"))]
         {
-            let run = move || pollster::block_on(worker::run(Session::with_device(gpu), theirs));
+            let run = move || {
+                use std::panic::{AssertUnwindSafe, catch_unwind};
+                // Nothing of a session that panicked is used again: the next one starts from the files.
+                let work = || pollster::block_on(worker::run(Session::with_device(gpu.clone()), theirs.clone()));
+                while catch_unwind(AssertUnwindSafe(work)).is_err() {
+                    theirs.broke();
+                }
+            };
             let thread = std::thread::Builder::new().name("engine".into()).spawn(run);
             if let Err(error) = &thread {
                 shared.news(News::Failed {

@@ -237,6 +237,18 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// The engine panicked at the running work: it is over, and said to have failed.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn broke(&self) {
+        let running = self.lock().running.take();
+        let (id, purpose) = running.map_or((0, None), |r| (r.live.id, r.is_render.then_some(r.live.purpose)));
+        let error =
+            "the engine stopped at a fault of its own and was started again; the log names the place, please report it";
+        self.news(News::Failed { id, purpose, error: error.into(), trouble: super::Trouble::Other });
+    }
+}
+
 /// For tests of the rules.
 #[cfg(test)]
 mod tests {
@@ -310,6 +322,17 @@ mod tests {
             shared.take_news().iter().map(|n| if let News::Cancelled { id } = n { *id } else { 0 }).collect();
         assert_eq!(gone, [5, 4]);
         assert_eq!(shared.list().iter().map(|w| w.id).collect::<Vec<_>>(), [6]);
+    }
+
+    #[test]
+    fn a_fault_ends_the_running_work_and_the_rest_goes_on() {
+        let shared = Shared::new(Arc::new(|| {}));
+        shared.push(1, render(Purpose::Asked));
+        shared.push(2, render(Purpose::Asked));
+        assert_eq!(next(&shared).0, 1);
+        shared.broke();
+        assert!(matches!(shared.take_news()[..], [News::Failed { id: 1, purpose: Some(Purpose::Asked), .. }]));
+        assert_eq!(next(&shared).0, 2);
     }
 
     #[test]

@@ -216,14 +216,14 @@ pub struct Finished {
     pub pictures: Vec<Arc<Picture>>,
     /// The recipe that makes them again.
     pub recipe: Recipe,
-    /// A1111's infotext.
-    pub infotext: String,
+    /// What is written into each picture's file: A1111's infotext and the recipe of that picture alone.
+    pub texts: Vec<(String, Recipe)>,
     /// Seconds in all.
     pub seconds: f64,
     /// Tokens of the prompt that did not fit.
     pub dropped_tokens: usize,
-    /// Per adapter: reference, matched, unmatched.
-    pub adapters: Vec<(String, usize, usize)>,
+    /// What was done otherwise than asked, a line each.
+    pub warnings: Vec<String>,
     /// The device's name.
     pub device: String,
 }
@@ -299,11 +299,11 @@ impl Finished {
         let s = rendered.seconds;
         Finished {
             seconds: s.load + s.mix + s.text + s.denoise + s.decode,
-            infotext: rendered.infotext(0),
+            texts: (0..rendered.pictures.len()).map(|i| (rendered.infotext(i), rendered.recipe_of(i))).collect(),
             pictures: rendered.pictures.into_iter().map(Arc::new).collect(),
             recipe: rendered.recipe,
             dropped_tokens: rendered.dropped_tokens,
-            adapters: Vec::new(),
+            warnings: rendered.warnings,
             device: rendered.device,
         }
     }

@@ -247,7 +247,7 @@ impl Document {
     pub fn add_first_trigger(&mut self, triggers: &[String]) {
         let prompt = self.recipe.sample.prompt.as_deref().unwrap_or_default();
         if let Some(first) = triggers.first()
-            && !triggers.iter().any(|t| prompt.contains(t.as_str()))
+            && !triggers.iter().any(|t| holds(prompt, t))
         {
             let first = first.clone();
             self.add_to_prompt(&first);
@@ -257,13 +257,34 @@ impl Document {
     /// A word of the prompt for adapters' triggers.
     pub fn add_to_prompt(&mut self, words: &str) {
         let prompt = self.recipe.sample.prompt.get_or_insert_default();
-        if !prompt.contains(words) {
+        if !holds(prompt, words) {
             if !prompt.trim().is_empty() {
                 prompt.push_str(", ");
             }
             prompt.push_str(words);
         }
     }
+
+    /// Takes triggers out of the prompt again: parts between commas that are nothing but one of them.
+    pub fn take_from_prompt(&mut self, triggers: &[String]) {
+        let Some(prompt) = &mut self.recipe.sample.prompt else { return };
+        let is_trigger = |part: &str| triggers.iter().any(|t| t.trim().eq_ignore_ascii_case(part.trim()));
+        if prompt.split(',').skip(1).any(is_trigger) {
+            let kept = prompt.split(',').enumerate().filter(|(i, part)| *i == 0 || !is_trigger(part));
+            *prompt = kept.map(|(_, part)| part).collect::<Vec<_>>().join(",");
+        }
+    }
+}
+
+/// True where the words stand in the prompt, not as a part of longer ones.
+fn holds(prompt: &str, words: &str) -> bool {
+    let words = words.trim();
+    let bounded = |at: usize| {
+        let before = prompt[..at].chars().next_back();
+        let after = prompt[at + words.len()..].chars().next();
+        ![before, after].into_iter().flatten().any(char::is_alphanumeric)
+    };
+    !words.is_empty() && prompt.match_indices(words).any(|(at, _)| bounded(at))
 }
 
 /// True for what some sampler, schedule or guidance calls a knob; other names mean something to the engine itself.
@@ -292,6 +313,22 @@ mod tests {
         assert_eq!(d.on, [true, false]);
         assert_eq!(d.add_adapter("b"), 1, "an adapter is there once");
         assert_eq!(d.on, [true, true]);
+    }
+
+    #[test]
+    fn triggers_come_and_go_as_whole_parts() {
+        let mut d = Document::default();
+        d.recipe.sample.prompt = Some("a knight, nightmare".into());
+        let triggers = ["night".to_string()];
+        d.add_first_trigger(&triggers);
+        assert_eq!(d.recipe.sample.prompt.as_deref(), Some("a knight, nightmare, night"));
+        d.add_first_trigger(&triggers);
+        d.take_from_prompt(&triggers);
+        assert_eq!(d.recipe.sample.prompt.as_deref(), Some("a knight, nightmare"));
+        // What the prompt begins with is what the picture shows.
+        d.recipe.sample.prompt = Some("night, trees".into());
+        d.take_from_prompt(&triggers);
+        assert_eq!(d.recipe.sample.prompt.as_deref(), Some("night, trees"));
     }
 
     #[test]

@@ -18,8 +18,8 @@ pub struct Entry {
     pub pictures: Vec<Arc<Picture>>,
     /// What makes them again.
     pub recipe: Recipe,
-    /// A1111's infotext.
-    pub infotext: String,
+    /// Of each picture: A1111's infotext and the recipe of that picture alone.
+    pub texts: Vec<(String, Recipe)>,
     /// Seconds it took, if it was made here.
     pub seconds: Option<f64>,
     textures: Vec<TextureHandle>,
@@ -29,9 +29,15 @@ pub struct Entry {
 impl Entry {
     /// The PNG of one of its pictures, with infotext and recipe.
     pub fn png(&self, picture: usize) -> Result<Vec<u8>, String> {
-        let picture = self.pictures.get(picture).ok_or("there is no such picture")?;
-        let recipe = self.recipe.to_json(false);
-        picture.to_png(&[("parameters", &self.infotext), ("admix", &recipe)]).map_err(|e| e.to_string())
+        let found = self.pictures.get(picture).zip(self.texts.get(picture));
+        let (picture, (infotext, recipe)) = found.ok_or("there is no such picture")?;
+        let recipe = recipe.to_json(false);
+        picture.to_png(&[("parameters", infotext), ("admix", &recipe)]).map_err(|e| e.to_string())
+    }
+
+    /// The first picture's infotext.
+    pub fn infotext(&self) -> &str {
+        self.texts.first().map_or("", |(infotext, _)| infotext)
     }
 
     /// The pictures on the device, uploaded when they are first drawn.
@@ -73,17 +79,23 @@ const MOST: usize = 300;
 impl History {
     /// Adds a finished picture and gives its number.
     pub fn add(&mut self, finished: Finished) -> u64 {
-        self.put(finished.pictures, finished.recipe, finished.infotext, Some(finished.seconds))
+        self.put(finished.pictures, finished.recipe, finished.texts, Some(finished.seconds))
     }
 
     /// Adds a picture that came in as a file.
     pub fn add_found(&mut self, picture: Picture, recipe: Recipe, infotext: String) -> u64 {
-        self.put(vec![Arc::new(picture)], recipe, infotext, None)
+        self.put(vec![Arc::new(picture)], recipe.clone(), vec![(infotext, recipe)], None)
     }
 
-    fn put(&mut self, pictures: Vec<Arc<Picture>>, recipe: Recipe, infotext: String, seconds: Option<f64>) -> u64 {
+    fn put(
+        &mut self,
+        pictures: Vec<Arc<Picture>>,
+        recipe: Recipe,
+        texts: Vec<(String, Recipe)>,
+        seconds: Option<f64>,
+    ) -> u64 {
         self.next += 1;
-        let entry = Entry { id: self.next, pictures, recipe, infotext, seconds, textures: Vec::new(), is_saved: false };
+        let entry = Entry { id: self.next, pictures, recipe, texts, seconds, textures: Vec::new(), is_saved: false };
         self.entries.push(entry);
         if self.entries.len() > MOST {
             let gone = self.entries.remove(0);
@@ -159,8 +171,8 @@ impl History {
         let entry = Entry {
             id: kept.id,
             pictures: vec![Arc::new(kept.picture)],
+            texts: vec![(kept.infotext, kept.recipe.clone())],
             recipe: kept.recipe,
-            infotext: kept.infotext,
             seconds: None,
             textures: Vec::new(),
             is_saved: true,

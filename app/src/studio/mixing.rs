@@ -43,11 +43,7 @@ impl Studio {
         let reference = self.document.recipe.adapters.get(at).map(|a| a.source.reference.clone());
         self.document.remove_adapter(at);
         let triggers = reference.and_then(|r| self.shelf.find(&r).map(|i| i.triggers().to_vec())).unwrap_or_default();
-        if let Some(prompt) = &mut self.document.recipe.sample.prompt {
-            for trigger in triggers {
-                *prompt = prompt.replace(&format!(", {trigger}"), "");
-            }
-        }
+        self.document.take_from_prompt(&triggers);
     }
 
     /// True when the mix is the one last exported.

@@ -60,6 +60,9 @@ impl Studio {
             );
             self.notices.add(Level::Warning, text, Vec::new());
         }
+        for warning in &finished.warnings {
+            self.notices.add(Level::Warning, warning.clone(), Vec::new());
+        }
         let before = self.canvas.shown;
         self.thumbs.learn(context, &finished);
         self.thumbs.note_pace(finished.seconds);

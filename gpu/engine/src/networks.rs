@@ -227,21 +227,23 @@ impl Networks {
         let gpu = self.gpu.clone();
         let mut feed = Feed::new(&gpu, mixer.base());
         let mut rec = Recorder::new(&gpu);
-        let mut pending = 0;
+        let (mut pending, mut recorded) = (0, Vec::new());
         for (done, name) in stale.iter().enumerate() {
             if done % 16 == 0 {
                 control.report(Progress::Weights { done, total: stale.len() })?;
             }
             pending += self.fill_slot(mixer, name, &mut feed, &mut rec).await?;
-            // Marked before the submission: an error below makes the caller drop this model.
-            self.filled.insert(name.clone(), mixer.fingerprint(name));
+            recorded.push((name.clone(), mixer.fingerprint(name)));
             if pending >= BYTES_PER_SUBMISSION {
                 std::mem::replace(&mut rec, Recorder::new(&gpu)).finish().submit();
+                // Only now: what is cancelled or fails before this never reached the device.
+                self.filled.extend(recorded.drain(..));
                 feed.flush().await?;
                 pending = 0;
             }
         }
         rec.finish().submit();
+        self.filled.extend(recorded);
         if !stale.is_empty() {
             feed.flush().await?;
         }

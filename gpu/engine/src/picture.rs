@@ -107,11 +107,13 @@ impl Picture {
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
         for (keyword, text) in texts {
+            let escaped = (*keyword == "admix").then(|| ascii_json(text));
+            let text = escaped.as_deref().unwrap_or(text);
             // tEXt holds Latin-1 only; anything beyond goes into iTXt, which every reader of these keywords also knows.
             let result = if text.chars().all(|c| (c as u32) < 256) {
-                encoder.add_text_chunk((*keyword).into(), (*text).into())
+                encoder.add_text_chunk((*keyword).into(), text.into())
             } else {
-                encoder.add_itxt_chunk((*keyword).into(), (*text).into())
+                encoder.add_itxt_chunk((*keyword).into(), text.into())
             };
             result.map_err(fail)?;
         }
@@ -234,6 +236,22 @@ impl Infotext<'_> {
     }
 }
 
+/// A JSON text in ASCII alone: other characters, which stand within strings only, as `\uXXXX`.
+fn ascii_json(text: &str) -> String {
+    use std::fmt::Write;
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii() {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,9 +262,13 @@ mod tests {
         let texts = [("parameters", "a cat\nSteps: 20"), ("admix", "{\"prompt\":\"猫\"}")];
         let png = picture.to_png(&texts).expect("encodes");
         let found = png_texts(&png).expect("reads");
-        for (keyword, text) in texts {
-            assert!(found.iter().any(|(k, t)| k == keyword && t == text), "{keyword}: {found:?}");
-        }
+        let find = |keyword: &str| found.iter().find(|(k, _)| k == keyword).map(|(_, t)| t.as_str());
+        assert_eq!(find("parameters"), Some(texts[0].1));
+        // The recipe is ASCII, so that it is a tEXt chunk whatever the prompt says.
+        let recipe = find("admix").expect("is there");
+        assert!(recipe.is_ascii() && png.windows(10).any(|w| w == b"tEXtadmix\0"), "{recipe}");
+        let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+        assert_eq!(json(recipe), json(texts[1].1));
         assert_eq!(Picture::decode(&png, "test").expect("decodes"), picture);
         assert!(png_texts(&png[..20]).is_err());
     }

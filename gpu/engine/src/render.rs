@@ -80,6 +80,8 @@ pub struct Rendered {
     pub seconds: Seconds,
     /// Tokens of the prompt that did not fit, if any.
     pub dropped_tokens: usize,
+    /// What was done otherwise than the recipe says, a line each: files that have changed, adapters that could not stay beside the weights.
+    pub warnings: Vec<String>,
     /// The device's name.
     pub device: String,
 }
@@ -118,7 +120,7 @@ pub fn to_nchw(data: &[f32], [n, c, h, w]: [usize; 4]) -> Vec<f32> {
 }
 
 impl Session {
-    /// Renders the pictures of `recipe`. Steps run on the device one submission each; nothing is read back before the last.
+    /// Renders the pictures of `recipe`. Steps run on the device one submission each; nothing is read back before the last, except previews where `control` asks for them.
     pub async fn render(
         &mut self,
         recipe: &Recipe,
@@ -238,6 +240,7 @@ impl Session {
             adapters: mixer.reports().to_vec(),
             seconds: *seconds,
             dropped_tokens: staged.dropped,
+            warnings: mixer.warnings().to_vec(),
             device: gpu.name(),
         })
     }

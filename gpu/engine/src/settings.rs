@@ -1,9 +1,10 @@
 //! Sampling settings with every default filled in: command line, recipe, model, program, in that order.
 
-use admix_files::config::{Prediction, SchedulerConfig};
+use admix_files::config::SchedulerConfig;
 use admix_mix::Mixer;
 use admix_mix::recipe::{Recipe, Sample};
 use admix_model::prompt::Rules;
+use admix_sample::registry::adapted;
 use admix_sample::rng::Kind;
 use admix_sample::{Knob, KnobValues, ModelSampling, NoiseConfig};
 use serde_json::Value;
@@ -181,28 +182,6 @@ fn range(name: &str, value: f64, min: f64, max: f64) -> Result<f64, EngineError>
     }
 }
 
-/// Knobs that say what the model is where its file does not, or says it wrongly: `prediction` (`epsilon`, `v`, `sample`) and `zero_snr`
-/// (`true`, `false`).
-pub const MODEL_KNOBS: [&str; 2] = ["prediction", "zero_snr"];
-
-/// The model's noise with what the recipe says about it.
-fn overridden(scheduler: &SchedulerConfig, sample: &Sample) -> Result<SchedulerConfig, EngineError> {
-    let mut scheduler = scheduler.clone();
-    let wrong = |name: &str, value: &Value, known: &str| {
-        EngineError::Input(format!("{name} = {value} is unknown; use {known}"))
-    };
-    let [prediction, zero_snr] = MODEL_KNOBS;
-    if let Some(value) = sample.set.get(prediction) {
-        let named = value.as_str().and_then(Prediction::from_name);
-        scheduler.prediction_type = named.ok_or_else(|| wrong(prediction, value, "epsilon, v or sample"))?;
-    }
-    if let Some(value) = sample.set.get(zero_snr) {
-        let stated = value.as_bool().or_else(|| value.as_str()?.parse().ok());
-        scheduler.rescale_betas_zero_snr = stated.ok_or_else(|| wrong(zero_snr, value, "true or false"))?;
-    }
-    Ok(scheduler)
-}
-
 /// The noise levels a scheduler configuration describes.
 pub fn model_sampling(config: &SchedulerConfig) -> Result<ModelSampling, EngineError> {
     Ok(ModelSampling::new(&NoiseConfig::from_diffusers(&config.to_json())?)?)
@@ -226,7 +205,6 @@ impl Settings {
         for (name, value) in &sample.set {
             if name != ADAPTERS_KNOB
                 && !Sizes::KNOBS.contains(&name.as_str())
-                && !MODEL_KNOBS.contains(&name.as_str())
                 && !Options::knobs().any(|k| k.name == name)
             {
                 knobs.set_text(name, &knob_text(value))?;
@@ -243,7 +221,7 @@ impl Settings {
         };
         let width = size(sample.width, noise.map_or(native[1], |n| n[3] * factor), "width")?;
         let height = size(sample.height, noise.map_or(native[0], |n| n[2] * factor), "height")?;
-        let scheduler = overridden(&base.scheduler, sample)?;
+        let sampling = adapted(&model_sampling(&base.scheduler)?, &knobs)?.into_owned();
         Ok(Settings {
             prompt: sample.prompt.clone().unwrap_or_default(),
             negative: sample.negative.clone().unwrap_or_default(),
@@ -265,7 +243,7 @@ impl Settings {
             unmerged: wants_unmerged(sample)?,
             knobs,
             options: Options::read(sample)?,
-            sampling: model_sampling(&scheduler)?,
+            sampling,
         })
     }
 

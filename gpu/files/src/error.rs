@@ -92,7 +92,16 @@ impl Error {
     pub fn is_user_fault(&self) -> bool {
         match self {
             Error::Io { source, .. } => {
-                matches!(source.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory)
+                use std::io::ErrorKind as E;
+                let theirs = [
+                    E::NotFound,
+                    E::IsADirectory,
+                    E::NotADirectory,
+                    E::PermissionDenied,
+                    E::InvalidFilename,
+                    E::InvalidInput,
+                ];
+                theirs.contains(&source.kind())
             }
             Error::Usage(_) => false,
             _ => true,

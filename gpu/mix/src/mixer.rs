@@ -463,6 +463,15 @@ impl Mixer {
         let Ok(tensor) = self.base.tensor(name) else { return text };
         for (i, stage) in self.recipe.merge.iter().enumerate() {
             let Some(plan) = self.stage_plan(i, name, &tensor.shape) else { continue };
+            if i > 0 && self.stages[i].method.survey(&plan.settings).is_some() {
+                // It reads what the stages before it make of other tensors too.
+                for earlier in &self.recipe.merge[..i] {
+                    let _ = write!(text, "|after {earlier:?}");
+                    for used in &earlier.models {
+                        let _ = write!(text, " {} {}", sum(&used.source), used.minus.as_ref().map_or("", sum));
+                    }
+                }
+            }
             let _ = write!(text, "|{} {} {:?} {}", stage.method, plan.strength, stage.params, plan.settings.seed);
             for (weight, model) in plan.settings.weights.iter().zip(&plan.taking_part) {
                 let used = &stage.models[*model];

@@ -104,12 +104,12 @@ impl Mixer {
         Box::pin(async move {
             let method = self.stages[index].method;
             let Some(wanted) = method.survey(&plan.settings) else { return Ok(None) };
-            let key = (index, wanted.key);
+            // Models that lack some tensors make groups of tensors with different models: each group has facts of its own.
+            let key = (index, format!("{} of {:?}", wanted.key, plan.taking_part));
             let known = |map: &SharedFacts| map.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
             if let Some(facts) = known(&self.facts) {
                 return Ok(Some(facts));
             }
-            let count = plan.taking_part.len();
             let names: Vec<String> = match wanted.names {
                 Some(names) => names,
                 None => self.base().tensors.keys().cloned().collect(),
@@ -121,7 +121,7 @@ impl Mixer {
                         continue;
                     };
                     let taking_part = self.taking_part(index, name);
-                    if taking_part.len() != count {
+                    if taking_part != plan.taking_part {
                         continue;
                     }
                     let base =

@@ -61,13 +61,23 @@ impl Knob {
         Knob { name, label, min: 0.0, max: 0.0, default: 0.0, help, choices: &[], text: true }
     }
 
-    /// The value that `text` stands for.
+    /// The value that `text` stands for. A choice may be shortened as long as it stays the only one (`v` for `v_prediction`), and `true` and
+    /// `false` are `on` and `off`.
     ///
     /// # Errors
     /// Not a number, out of range, or not one of the choices.
     pub fn parse(&self, text: &str) -> Result<f64> {
-        let wanted = text.trim();
+        let wanted = match text.trim() {
+            "true" if self.choices.contains(&"on") => "on",
+            "false" if self.choices.contains(&"off") => "off",
+            wanted => wanted,
+        };
         if let Some(i) = self.choices.iter().position(|c| c.eq_ignore_ascii_case(wanted)) {
+            return Ok(i as f64);
+        }
+        let begins = |choice: &str| choice.get(..wanted.len()).is_some_and(|head| head.eq_ignore_ascii_case(wanted));
+        let mut shortened = self.choices.iter().enumerate().filter(|(_, c)| !wanted.is_empty() && begins(c));
+        if let (Some((i, _)), None) = (shortened.next(), shortened.next()) {
             return Ok(i as f64);
         }
         match wanted.parse::<f64>() {

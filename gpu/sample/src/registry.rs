@@ -235,8 +235,11 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// The model's levels, with what the knobs say otherwise.
-fn adapted<'a>(model: &'a ModelSampling, knobs: &KnobValues) -> Result<Cow<'a, ModelSampling>> {
+/// The model's prediction and levels, with what the knobs of [`RUN`] say otherwise.
+///
+/// # Errors
+/// Levels that cannot be.
+pub fn adapted<'a>(model: &'a ModelSampling, knobs: &KnobValues) -> Result<Cow<'a, ModelSampling>> {
     let mut config = model.config().clone();
     if let Some(i) = (knobs.get(&PREDICTION) as usize).checked_sub(1) {
         config.prediction = Prediction::NAMES[i].1;

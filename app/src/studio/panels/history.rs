@@ -75,7 +75,7 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
                         egui::WidgetInfo::labeled(egui::Role::Button, true, format!("Picture {id}: {prompt}"))
                     });
                     let seconds = entry.seconds.map_or(String::new(), |s| format!("\n{s:.1} s"));
-                    let response = response.on_hover_text(format!("{}{seconds}", entry.infotext));
+                    let response = response.on_hover_text(format!("{}{seconds}", entry.infotext()));
                     if response.clicked() {
                         if ui.input(|i| i.modifiers.alt) {
                             compare = Some(id);

@@ -1,0 +1,97 @@
+//! A session that goes on after something went wrong, and settings as the lists offer them.
+
+use admix_engine::mix::recipe::{Recipe, Sample};
+use admix_engine::sample::registry;
+use admix_engine::settings::Options;
+use admix_engine::tensor::DeviceOptions;
+use admix_engine::{Control, EngineError, Given, Progress, Session};
+use admix_tests::{pipeline, session};
+
+fn recipe() -> Recipe {
+    let mut recipe = Recipe::new(pipeline("sd1_tiny").display().to_string());
+    recipe.sample = Sample { prompt: Some("a cat".into()), steps: Some(2), ..Sample::default() };
+    recipe
+}
+
+fn latents(session: &mut Session, recipe: &Recipe) -> Vec<f32> {
+    let rendered = pollster::block_on(session.render(recipe, &Given::default(), &mut Control::default()));
+    rendered.expect("renders").latents
+}
+
+fn open() -> Session {
+    let opened = pollster::block_on(Session::open(&DeviceOptions::default()));
+    opened.expect("the tests need a Vulkan driver (see CONTRIBUTING.md)")
+}
+
+#[test]
+fn a_render_cancelled_while_it_loads_leaves_no_gaps() {
+    let recipe = recipe();
+    let expected = latents(&mut open(), &recipe);
+    // Cancelled at the second look, when some tensors are recorded and not yet submitted, and at the last.
+    for looks in [2, 5] {
+        let mut session = open();
+        let mut control = Control::default();
+        let cancel = control.cancel.clone();
+        let mut seen = 0;
+        control.listener = Some(Box::new(move |progress| {
+            if matches!(progress, Progress::Weights { .. }) {
+                seen += 1;
+                if seen == looks {
+                    cancel.cancel();
+                }
+            }
+        }));
+        let stopped = pollster::block_on(session.render(&recipe, &Given::default(), &mut control));
+        assert!(matches!(stopped, Err(EngineError::Cancelled)), "look {looks}");
+        assert_eq!(latents(&mut session, &recipe), expected, "look {looks}");
+    }
+}
+
+/// Every value of every choice that `admix list knobs` and the studio offer for all runs is one that a recipe may hold.
+#[test]
+fn what_the_lists_offer_is_accepted() {
+    let knobs: Vec<_> = registry::RUN.into_iter().chain(Options::knobs()).filter(|k| !k.choices.is_empty()).collect();
+    assert!(knobs.iter().any(|k| k.name == "prediction") && knobs.iter().any(|k| k.name == "zero_snr"));
+    let mut session = session();
+    for knob in knobs {
+        let mut found = Vec::new();
+        for choice in knob.choices {
+            let mut recipe = recipe();
+            recipe.sample.set.insert(knob.name.into(), (*choice).into());
+            let done = pollster::block_on(session.render(&recipe, &Given::default(), &mut Control::default()));
+            match done {
+                Ok(done) => found.push(done.latents),
+                // A choice may ask for what this run has not (a picture to start from), but it is understood.
+                Err(error) => {
+                    let said = error.to_string();
+                    assert!(
+                        !said.contains("is not known") && !said.contains("is unknown"),
+                        "{} = {choice}: {said}",
+                        knob.name
+                    );
+                }
+            }
+        }
+        if knob.name == "prediction" {
+            // auto is what the model says: epsilon.
+            assert_eq!(found.len(), knob.choices.len());
+            assert_eq!(found[0], found[1]);
+            assert!((2..found.len()).all(|i| found[i] != found[0]), "another prediction is another picture");
+        }
+    }
+}
+
+/// Short and older ways to write the same.
+#[test]
+fn what_older_recipes_say_is_accepted() {
+    let mut session = session();
+    for (name, older, now) in [("prediction", "v", "v_prediction"), ("zero_snr", "true", "on")] {
+        let both = [older, now].map(|value| {
+            let mut recipe = recipe();
+            recipe.sample.set.insert(name.into(), value.into());
+            recipe.sample.set.insert("prediction".into(), "v".into());
+            latents(&mut session, &recipe)
+        });
+        assert_eq!(both[0], both[1], "{name}");
+    }
+}
