@@ -7,7 +7,9 @@ A word is described by sparse features: its synsets, their hypernyms, the words 
 annotates, the group of terms.txt it stands in. Positive pointwise mutual information, then a truncated SVD (Levy and
 Goldberg 2014, with singular values to a small power). Words outside the vocabulary are served by hashed character
 n-grams fitted to the vectors by ridge regression (Zhao et al. 2018, bag of subwords). Everything is stored as int8.
-The nearest known hypernyms of a word's first sense go along, for the composer's scope test.
+The nearest known hypernyms of a word's first sense go along, for the composer's scope test, and so do fingerprints of all
+nouns of two words ("pencil sharpener", and "night gown" for "nightgown"): their first word says nothing by itself.
+`--compounds-only` writes those anew and leaves the rest of the file as it is.
 """
 import argparse
 import re
@@ -17,6 +19,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import scipy.sparse as sp
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 DIM = 168
@@ -87,6 +90,23 @@ def wordnet(folder):
     return synsets, senses, tagged, parts
 
 
+def compounds(senses):
+    """FNV-1a of first_second for every noun of two words, written apart or, where both are nouns of their own, together."""
+    nouns = {lemma for lemma, entries in senses.items() if any(pos == "n" for pos, _, _ in entries)}
+    plain = {lemma for lemma in nouns if lemma.isalpha() and lemma.isascii()}
+    found = set()
+    for lemma in nouns:
+        parts = tokens(lemma.replace("_", " "))
+        if len(parts) == 2 and lemma.count("_") == 1:
+            found.add("_".join(parts))
+        if lemma in plain:
+            for cut in range(3, len(lemma) - 2):
+                first, second = lemma[:cut], lemma[cut:]
+                if (first in plain or stem(first) in plain) and second in plain:
+                    found.add(f"{stem(first)}_{stem(second)}")
+    return np.array(sorted({fnv(name) for name in found}), "<u4")
+
+
 def leading(m, k, rounds=3):
     """The k leading left singular vectors and values (Halko, Martinsson and Tropp 2011), with fixed signs."""
     m = m.astype(np.float32)
@@ -103,11 +123,19 @@ def leading(m, k, rounds=3):
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("--data", type=Path, required=True)
-    a.add_argument("--emoji", type=Path, required=True)
+    a.add_argument("--emoji", type=Path, default=Path("/usr/share/unicode/emoji/emoji-test.txt"))
     a.add_argument("--terms", type=Path, default=Path(__file__).with_name("terms.txt"))
     a.add_argument("--out", type=Path, default=Path(__file__).with_name("words.safetensors"))
+    a.add_argument("--compounds-only", action="store_true")
     args = a.parse_args()
     synsets, senses, tagged, counted = wordnet(args.data / "usr/share/wordnet")
+    if args.compounds_only:
+        with safe_open(args.out, "numpy") as f:
+            held, metadata = {name: f.get_tensor(name) for name in f.keys()}, f.metadata()
+        held["compounds"] = compounds(senses).view(np.uint8)
+        save_file(held, args.out, metadata=metadata)
+        print(len(held["compounds"]) // 4, "compounds,", args.out.stat().st_size, "bytes")
+        return
 
     features = defaultdict(Counter)  # token -> feature -> weight
     total = Counter()
@@ -259,6 +287,7 @@ def main():
         known = [k for k in known if k is not None][:ANCESTORS]
         parent[i, :len(known)] = known
     save_file({"vectors": q, "buckets": qb, "weights": weight, "parts": np.array([parts_of.get(w, 0) for w in vocabulary], np.uint8), "parents": parent.view(np.uint8).reshape(len(vocabulary), -1),
+               "compounds": compounds(senses).view(np.uint8),
                "words": np.frombuffer("\n".join(vocabulary).encode(), np.uint8).copy()}, args.out,
               metadata={"format": "admix-words", "dim": str(DIM), "sources": "WordNet 3.0; Unicode CLDR 41; terms.txt", "licence": "see assets/CREDITS.md"})
     print(len(vocabulary), "words,", len(columns), "features,", args.out.stat().st_size, "bytes")

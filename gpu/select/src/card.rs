@@ -90,6 +90,29 @@ pub struct Card {
     pub sources: Vec<String>,
 }
 
+impl Card {
+    /// How many captions, the most frequent ones, are held against a prompt phrase by phrase.
+    pub const TELLING: usize = 6;
+
+    /// Tags and the captions that most pictures share.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        let captions = self.captions.iter().take(Card::TELLING).map(|c| c.text.as_str());
+        self.tags.iter().take(24).map(String::as_str).chain(captions)
+    }
+
+    /// Lets go of memory that nothing lies in.
+    pub fn fit(&mut self) {
+        self.captions.iter_mut().for_each(|c| c.text.shrink_to_fit());
+        self.captions.shrink_to_fit();
+        for list in [&mut self.triggers, &mut self.tags, &mut self.sources] {
+            list.iter_mut().for_each(String::shrink_to_fit);
+            list.shrink_to_fit();
+        }
+        self.title.shrink_to_fit();
+        self.description.shrink_to_fit();
+    }
+}
+
 /// What a person changed: whatever is here wins over what the files say, now and after every new indexing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -4,11 +4,13 @@
 //! its prompt. The same rules as arithmetic: topics in the prompt's own words that do not overlap, at most three adapters for each,
 //! each adapter once, at most two styles, nothing broader or narrower than its topic, and the right to choose nothing.
 
+use crate::admitted::Admitted;
 use crate::card::Kind;
-use crate::fit::{Fit, Phrases, fit};
+use crate::fit::{Asked, Fit, Phrases, fit};
 use crate::library::{Filter, Library, Mode};
+use crate::refine::is_style_word;
 pub use crate::suggestion::{BASE_WEIGHT, Choice, Rejected, Suggestion, Topic, weight};
-use crate::text::is_stop;
+use crate::text::{Token, is_color, is_stop};
 use crate::topics::{PICTURE, Place, Prompt};
 use crate::words::Part;
 use std::collections::{HashMap, HashSet};
@@ -20,6 +22,11 @@ const LONGEST: usize = 5;
 const MOST_REJECTED: usize = 10;
 /// Candidates that the assignment weighs against one another.
 const MOST_RIVALS: usize = 18;
+
+/// Before a colour these say which.
+const SHADES: &[&str] = &["bright", "dark", "deep", "fluorescent", "light", "neon", "pale", "pastel"];
+/// A word nearer than this to the one it stands before makes one thing with it.
+const RELATED: f32 = 0.45;
 
 /// What the composer goes by.
 #[derive(Clone, Debug)]
@@ -98,7 +105,7 @@ pub fn compose(
     evidence: &dyn Evidence,
     settings: &Settings,
 ) -> Suggestion {
-    let prompt = Prompt::parse(text, library.words());
+    let prompt = Prompt::read(text, library.words(), &|stem| library.postings().knows(stem));
     let mut desk = Desk { library, settings, evidence, prompt: &prompt, rejected: HashMap::new() };
     let rivals = desk.rivals(filter);
     let chosen = desk.assign(rivals);
@@ -157,9 +164,16 @@ impl Desk<'_> {
             // "a drawing of a unicorn" joins a picture and its subject: those are two topics.
             let picture = self.prompt.tokens[chunk.tokens.end - 1].stem.as_str();
             if content <= LONGEST + 1 && !(chunk.of && PICTURE.contains(&picture)) {
-                out.push((chunk.tokens.start..next.tokens.end, self.prompt.place(chunk, &chunk.tokens)));
+                // "tubes of paint": only alone is what stands before "of" a way of showing what follows.
+                let place = match self.prompt.place(chunk, &chunk.tokens) {
+                    Place::Style if chunk.of && !chunk.styled && !chunk.alone && chunk.preposition.is_none() => {
+                        Place::Thing
+                    }
+                    place => place,
+                };
+                out.push((chunk.tokens.start..next.tokens.end, place));
                 if chunk.tokens.len() > 1 {
-                    out.push((chunk.tokens.end - 1..next.tokens.end, self.prompt.place(chunk, &chunk.tokens)));
+                    out.push((chunk.tokens.end - 1..next.tokens.end, place));
                 }
             }
         }
@@ -177,7 +191,10 @@ impl Desk<'_> {
         let own = |a: usize, b: usize| joined(a, b).is_some_and(|j| words.is_thing_of_its_own(&j, stem(b)));
         let before = span.start > whole.start && own(span.start - 1, span.start);
         // "night" of "night light" is not what the words are about, "pixel" of "pixel art" is.
-        let strange = |a: usize, b: usize| joined(a, b).is_some_and(|j| words.cosine(&j, stem(a)) < 0.5);
+        let strange = |a: usize, b: usize| match joined(a, b) {
+            Some(j) => words.cosine(&j, stem(a)) < 0.5,
+            None => words.is_compound(stem(a), stem(b)),
+        };
         let after = span.end < whole.end && strange(span.end - 1, span.end);
         before || after
     }
@@ -186,37 +203,39 @@ impl Desk<'_> {
         let (library, settings) = (self.library, self.settings);
         let chunks = self.prompt.chunks.len();
         let each = (settings.retrieved / chunks.max(1)).clamp(12, 60);
-        let mut phrases: HashMap<u32, Phrases> = HashMap::new();
+        let admitted = library.admitted(filter);
+        let others = admitted.others();
+        let everything = Asked::new(self.prompt.stems(&(0..self.prompt.tokens.len())), library.words());
         let mut passed = Vec::new();
         for at in 0..chunks {
             let spans = self.spans(at);
             let Some(reach) = spans.iter().map(|(s, _)| s.end).max() else { continue };
-            let text = self.prompt.words_of(&(self.prompt.chunks[at].tokens.start..reach));
-            let mut found: Vec<u32> =
-                library.retrieve(&text, filter, each, settings.mode).into_iter().map(|h| h.0).collect();
-            if spans.len() > 1 {
-                let own = self.prompt.words_of(&self.prompt.chunks[at].tokens);
-                found.extend(library.retrieve(&own, filter, each, settings.mode).into_iter().map(|h| h.0));
+            let own = self.prompt.chunks[at].tokens.clone();
+            let whole = own.start..reach;
+            let search = |span: &Range<usize>, k: usize, mode: Mode, among: &Admitted| -> Vec<u32> {
+                library.find(&self.prompt.stems(span), k, mode, among).into_iter().map(|h| h.0).collect()
+            };
+            let mut found = search(&whole, each, settings.mode, &admitted);
+            if whole != own {
+                found.extend(search(&own, each, settings.mode, &admitted));
             }
-            let misfits: Vec<u32> = library
-                .search(&text, 4, Mode::Bm25, &|e| !filter.admits(library.card(e)))
-                .into_iter()
-                .map(|h| h.0)
-                .collect();
+            let misfits = search(&whole, 4, Mode::Bm25, &others);
+            let asked: Vec<Asked> =
+                spans.iter().map(|(span, _)| Asked::new(self.prompt.stems(span), library.words())).collect();
             let mut seen = HashSet::new();
             for entry in found.into_iter().chain(misfits) {
                 if !seen.insert(entry) {
                     continue;
                 }
-                let about = phrases.entry(entry).or_insert_with(|| Phrases::of(library, entry));
+                let about = library.phrases(entry);
                 let mut best: Option<Rival> = None;
-                for (span, place) in &spans {
-                    let fit = fit(&self.prompt.stems(span), *place, about, library);
+                for ((span, place), asked) in spans.iter().zip(&asked) {
+                    let fit = fit(asked, *place, &about, library);
                     let rival = Rival { span: span.clone(), place: *place, entry, fit };
                     self.weigh(rival, &mut best);
                 }
                 if let Some(rival) = best {
-                    match self.verdict(&rival, about, filter) {
+                    match self.verdict(&rival, &about, &everything, filter) {
                         Some(reason) if settings.reject => self.reject(&rival, reason),
                         _ => passed.push(rival),
                     }
@@ -228,7 +247,11 @@ impl Desk<'_> {
 
     /// Keeps the better of two spans for one card: the better score after its place counts, then the longer.
     fn weigh(&self, mut rival: Rival, best: &mut Option<Rival>) {
-        rival.fit.score *= place_factor(self.library.card(rival.entry).kind, rival.place, rival.fit.exact);
+        let kind = self.library.card(rival.entry).kind;
+        rival.fit.score *= place_factor(kind, rival.place, rival.fit.exact);
+        if kind == Kind::Style && rival.place == Place::Modifier && self.names_no_style(&rival.span) {
+            rival.fit.score *= 0.5;
+        }
         let better = best.as_ref().is_none_or(|b| {
             (rival.fit.score, rival.span.len()) > (b.fit.score + 1e-4, 0)
                 || (rival.fit.score - b.fit.score).abs() <= 1e-4 && rival.span.len() > b.span.len()
@@ -238,8 +261,27 @@ impl Desk<'_> {
         }
     }
 
+    /// Whether a word that could be a style says something else before the word that follows: "neon yellow" is a shade, and
+    /// "watercolour paint" is a thing.
+    fn names_no_style(&self, span: &Range<usize>) -> bool {
+        let words = self.library.words();
+        let is_shade = |a: &Token, b: &Token| SHADES.contains(&a.stem.as_str()) && is_color(&b.stem);
+        if self.prompt.tokens[span.clone()].windows(2).any(|pair| is_shade(&pair[0], &pair[1])) {
+            return true;
+        }
+        let (Some(last), Some(next)) = (self.prompt.tokens[span.clone()].last(), self.prompt.tokens.get(span.end))
+        else {
+            return false;
+        };
+        let thing = words.part(&last.stem) == Part::Noun
+            && words.cosine(&last.stem, &next.stem) > RELATED
+            && !is_style_word(&next.stem)
+            && !PICTURE.contains(&next.stem.as_str());
+        thing || is_shade(last, next)
+    }
+
     /// Why a card may not serve a span; none if it may.
-    fn verdict(&self, rival: &Rival, phrases: &Phrases, filter: &Filter) -> Option<String> {
+    fn verdict(&self, rival: &Rival, phrases: &Phrases, everything: &Asked, filter: &Filter) -> Option<String> {
         let (card, settings) = (self.library.card(rival.entry), self.settings);
         let shown = |score: f32| format!("{score:.2}");
         let fit = &rival.fit;
@@ -269,11 +311,9 @@ impl Desk<'_> {
         if let Some(scope) = fit.scope {
             return Some(scope.to_owned());
         }
-        let everything = 0..self.prompt.tokens.len();
-        let content = self.prompt.stems(&everything);
         let own = self.prompt.stems(&rival.span);
-        if own.len() * 3 <= content.len() && !fit.exact {
-            let whole = crate::fit::fit(&content, Place::Style, phrases, self.library).raw;
+        if own.len() * 3 <= everything.len() && !fit.exact {
+            let whole = crate::fit::fit(everything, Place::Style, phrases, self.library).raw;
             if fit.raw < whole + settings.margin {
                 return Some(format!(
                     "fits these words no better than the whole prompt ({} to {})",

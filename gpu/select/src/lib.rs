@@ -6,6 +6,7 @@
 //! ```
 //! No GPU, no threads of its own, and it builds for the web. `docs/stylus.md` says where this differs from the published code.
 
+pub mod admitted;
 pub mod bm25;
 pub mod card;
 pub mod catalogue;
@@ -22,6 +23,7 @@ pub mod masks;
 pub mod refine;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod shelf;
+mod spelling;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod sqlite;
 pub mod suggestion;

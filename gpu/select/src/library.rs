@@ -1,19 +1,29 @@
 //! The retriever: the cards of a library, found by their words and by their meaning.
 
-use crate::bm25::{Bm25, best};
+use crate::admitted::Admitted;
+use crate::bm25::{self, Bm25, best};
 use crate::card::{Card, Entry, Kind};
+use crate::fit::Phrases;
 use crate::lean::Lean;
 use crate::text::{is_stop, tokens};
 use crate::words::{Words, normalize};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::hash::{DefaultHasher, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Libraries smaller than this are searched in full dimensions: there is nothing to gain.
 const WORTH_REDUCING: usize = 4096;
 /// Dimensions of the first pass.
-const REDUCED: usize = 64;
+const REDUCED: usize = 96;
 /// Reciprocal rank fusion (Cormack, Clarke and Buettcher 2009).
 const FUSION: f32 = 60.0;
+
+/// Labels on fewer cards than this are nobody's habit.
+const COMMON: usize = 8;
+/// Share of cards from which a label says less.
+const RARE: f32 = 0.004;
+/// Cards whose phrases are kept at hand, some 20 KB each.
+const MOST_PHRASES: usize = 768;
 
 /// What the model at hand is, for telling which adapters fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,35 +96,59 @@ pub enum Mode {
 /// Cards that can be searched.
 pub struct Library {
     words: Arc<Words>,
+    /// With their edits laid over what was found.
     entries: Vec<Entry>,
-    cards: Vec<Card>,
     bm25: Bm25,
     lean: Lean,
+    /// On how many cards each label stands.
+    labels: HashMap<u64, u32>,
+    /// What the last filter admits: the same one is asked for with every key that is typed.
+    admitted: Mutex<Option<(Filter, Arc<Admitted>)>>,
+    /// Cards taken apart lately: the same ones come near with every key that is typed.
+    phrases: Mutex<HashMap<u32, Arc<Phrases>>>,
 }
 
 impl Library {
-    /// Indexes entries: about 10 microseconds of work a card.
-    pub fn new(words: Arc<Words>, entries: Vec<Entry>) -> Library {
-        let cards: Vec<Card> = entries.iter().map(Entry::card).collect();
-        let dim = words.dim();
-        let mut bm25 = Bm25::default();
-        let (mut vectors, mut queries) = (Vec::with_capacity(cards.len() * dim), Vec::new());
-        for (entry, card) in entries.iter().zip(&cards) {
+    /// Indexes entries. Their cards are held with the edits laid over and without captions that few pictures share.
+    pub fn new(words: Arc<Words>, mut entries: Vec<Entry>) -> Library {
+        for entry in &mut entries {
+            let edits = std::mem::take(&mut entry.edits);
+            entry.found = edits.over(std::mem::take(&mut entry.found));
+        }
+        let (dim, count) = (words.dim(), entries.len());
+        let (mut bm25, mut queries) = (bm25::Builder::default(), Vec::new());
+        let mut labels: HashMap<u64, u32> = HashMap::new();
+        for entry in &entries {
+            let mut own: Vec<u64> = entry.found.labels().map(label).collect();
+            own.sort_unstable();
+            own.dedup();
+            own.into_iter().for_each(|l| *labels.entry(l).or_default() += 1);
             let of = |text: &str| tokens(text).into_iter().map(|t| t.stem).filter(|s| !is_stop(s)).collect::<Vec<_>>();
-            let stems: Vec<(String, f32)> = fields(&entry.name, card)
+            let stems: Vec<(String, f32)> = fields(&entry.name, &entry.found)
                 .into_iter()
                 .flat_map(|(text, weight)| of(text).into_iter().map(move |s| (s, weight)))
                 .collect();
-            vectors.extend(meaning(&words, &entry.name, card));
             bm25.add(stems.iter().map(|(s, w)| (s.as_str(), *w)));
             // Topics look like titles and triggers do.
-            if cards.len() >= WORTH_REDUCING && queries.len() < 4000 * dim {
-                queries.extend(words.embed(&card.title).unwrap_or_else(|| vec![0.0; dim]));
+            if count >= WORTH_REDUCING && queries.len() < 4000 * dim {
+                queries.extend(words.embed(&entry.found.title).unwrap_or_else(|| vec![0.0; dim]));
             }
         }
-        let reduced = if cards.len() < WORTH_REDUCING { dim } else { REDUCED };
-        let lean = Lean::build(&vectors, &queries, dim, reduced);
-        Library { words, entries, cards, bm25, lean }
+        let reduced = if count < WORTH_REDUCING { dim } else { REDUCED };
+        let row = |at: usize, into: &mut [f32]| {
+            let Entry { name, found, .. } = &entries[at];
+            meaning(&words, name, found, into);
+        };
+        let lean = Lean::build(count, &queries, dim, reduced, &row);
+        for entry in &mut entries {
+            entry.found.captions.truncate(Card::TELLING);
+            entry.found.fit();
+        }
+        // Almost all labels are rare: those that are need no place.
+        labels.retain(|_, n| *n as usize >= COMMON);
+        labels.shrink_to_fit();
+        let (admitted, phrases) = Default::default();
+        Library { words, entries, bm25: bm25.finish(), lean, labels, admitted, phrases }
     }
 
     /// The word vectors.
@@ -122,29 +156,31 @@ impl Library {
         &self.words
     }
 
-    /// All entries.
+    /// All entries, their cards with the edits laid over.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
     /// The card of an entry, edits applied.
     pub fn card(&self, entry: u32) -> &Card {
-        &self.cards[entry as usize]
+        &self.entries[entry as usize].found
     }
 
     /// Number of cards.
     pub fn len(&self) -> usize {
-        self.cards.len()
+        self.entries.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.cards.is_empty()
+        self.entries.is_empty()
     }
 
     /// The unit vector under which a card is stored, before quantisation.
     pub fn meaning(&self, name: &str, card: &Card) -> Vec<f32> {
-        meaning(&self.words, name, card)
+        let mut vector = vec![0.0; self.words.dim()];
+        meaning(&self.words, name, card, &mut vector);
+        vector
     }
 
     /// The vectors' table.
@@ -152,41 +188,97 @@ impl Library {
         &self.lean
     }
 
-    /// The `k` cards nearest to a text, best first, with the fused score.
-    pub fn retrieve(&self, text: &str, filter: &Filter, k: usize, mode: Mode) -> Vec<(u32, f32)> {
-        let allow = |entry: u32| filter.admits(self.card(entry));
-        self.search(text, k, mode, &allow)
+    /// The table of words.
+    pub fn postings(&self) -> &Bm25 {
+        &self.bm25
     }
 
-    /// As [`Library::retrieve`] with any condition.
-    pub fn search(&self, text: &str, k: usize, mode: Mode, allow: &dyn Fn(u32) -> bool) -> Vec<(u32, f32)> {
+    /// How much a label says in this library, 0..1: one that stands on everything says little.
+    pub fn rarity(&self, text: &str) -> f32 {
+        let n = self.labels.get(&label(text)).copied().unwrap_or(0) as f32;
+        (RARE * self.len() as f32 / n.max(1.0)).sqrt().clamp(0.35, 1.0).max(if (n as usize) < COMMON {
+            1.0
+        } else {
+            0.0
+        })
+    }
+
+    /// A card taken apart.
+    pub fn phrases(&self, entry: u32) -> Arc<Phrases> {
+        let held = |all: &HashMap<u32, Arc<Phrases>>| all.get(&entry).cloned();
+        if let Some(phrases) = held(&self.phrases.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return phrases;
+        }
+        let made = Arc::new(Phrases::of(self, entry));
+        let mut all = self.phrases.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MOST_PHRASES {
+            all.clear();
+        }
+        all.insert(entry, made.clone());
+        made
+    }
+
+    /// What a filter admits.
+    pub fn admitted(&self, filter: &Filter) -> Arc<Admitted> {
+        let mut last = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((of, admitted)) if of == filter => admitted.clone(),
+            _ => {
+                let admitted = Arc::new(Admitted::of(self.len(), |entry| filter.admits(self.card(entry))));
+                *last = Some((filter.clone(), admitted.clone()));
+                admitted
+            }
+        }
+    }
+
+    /// The `k` cards nearest to a text, best first, with the fused score.
+    pub fn retrieve(&self, text: &str, filter: &Filter, k: usize, mode: Mode) -> Vec<(u32, f32)> {
+        self.search(text, k, mode, &self.admitted(filter))
+    }
+
+    /// As [`Library::retrieve`] among given cards.
+    pub fn search(&self, text: &str, k: usize, mode: Mode, admitted: &Admitted) -> Vec<(u32, f32)> {
         let found = tokens(text);
         let stems: Vec<&str> = found.iter().map(|t| t.stem.as_str()).filter(|s| !is_stop(s)).collect();
-        let lexical = || self.bm25.search(&stems, k, allow);
-        let semantic = || self.words.embed_stems(&stems).map_or_else(Vec::new, |q| self.lean.search(&q, k, allow));
+        self.find(&stems, k, mode, admitted)
+    }
+
+    /// As [`Library::search`] for stems that carry meaning.
+    pub fn find(&self, stems: &[&str], k: usize, mode: Mode, admitted: &Admitted) -> Vec<(u32, f32)> {
+        let lexical = || self.bm25.search(stems, k, admitted);
+        let semantic = || self.words.embed_stems(stems).map_or_else(Vec::new, |q| self.lean.search(&q, k, admitted));
         match mode {
             Mode::Bm25 => lexical(),
             Mode::Embedding => semantic(),
-            Mode::Hybrid => {
-                let mut fused: HashMap<u32, f32> = HashMap::new();
-                for list in [lexical(), semantic()] {
-                    for (rank, (entry, _)) in list.into_iter().enumerate() {
-                        *fused.entry(entry).or_default() += 1.0 / (FUSION + 1.0 + rank as f32);
-                    }
-                }
-                let mut fused: Vec<(u32, f32)> = fused.into_iter().collect();
-                best(&mut fused, k);
-                fused
-            }
+            Mode::Hybrid => fuse([lexical(), semantic()], k),
         }
     }
 }
 
-fn meaning(words: &Words, name: &str, card: &Card) -> Vec<f32> {
-    let mut vector = vec![0.0; words.dim()];
-    fields(name, card).into_iter().for_each(|(text, weight)| words.add_text(text, weight, &mut vector));
-    normalize(&mut vector);
-    vector
+/// The ranks of several lists in one.
+fn fuse(lists: impl IntoIterator<Item = Vec<(u32, f32)>>, k: usize) -> Vec<(u32, f32)> {
+    let mut fused: HashMap<u32, f32> = HashMap::new();
+    for list in lists {
+        for (rank, (entry, _)) in list.into_iter().enumerate() {
+            *fused.entry(entry).or_default() += 1.0 / (FUSION + 1.0 + rank as f32);
+        }
+    }
+    let mut fused: Vec<(u32, f32)> = fused.into_iter().collect();
+    best(&mut fused, k);
+    fused
+}
+
+/// A label without regard to case.
+fn label(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.trim().chars().flat_map(char::to_lowercase).for_each(|c| hasher.write_u32(c as u32));
+    hasher.finish()
+}
+
+/// The unit vector of a card, written into zeros.
+fn meaning(words: &Words, name: &str, card: &Card, into: &mut [f32]) {
+    fields(name, card).into_iter().for_each(|(text, weight)| words.add_text(text, weight, into));
+    normalize(into);
 }
 
 /// The texts of a card with their weights: Stylus embeds "Title; Description; Tags", all alike.

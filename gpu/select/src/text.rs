@@ -72,6 +72,34 @@ pub fn tokens(text: &str) -> Vec<Token> {
     out
 }
 
+/// Plain colours.
+pub fn is_color(stem: &str) -> bool {
+    COLORS.binary_search(&stem).is_ok()
+}
+
+const COLORS: &[&str] = &[
+    "beige",
+    "black",
+    "blue",
+    "brown",
+    "cyan",
+    "gold",
+    "golden",
+    "gray",
+    "green",
+    "magenta",
+    "orange",
+    "pink",
+    "purple",
+    "red",
+    "silver",
+    "teal",
+    "turquoise",
+    "violet",
+    "white",
+    "yellow",
+];
+
 /// Function words, which carry no topic.
 pub fn is_stop(word: &str) -> bool {
     STOP.binary_search(&word).is_ok()
@@ -216,7 +244,7 @@ mod tests {
 
     #[test]
     fn function_words_are_sorted_for_the_search() {
-        assert!(STOP.is_sorted());
+        assert!(STOP.is_sorted() && COLORS.is_sorted());
         assert!(is_stop("the") && !is_stop("robot"));
     }
 }

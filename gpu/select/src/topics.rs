@@ -126,8 +126,18 @@ pub const MEDIA: &[&str] =
 impl Prompt {
     /// Takes a prompt apart. A1111's syntax is understood: `(word:1.3)`, `(word)`, `[word]`, `\(`, and `<lora:...>` is passed over.
     pub fn parse(text: &str, words: &Words) -> Prompt {
+        Prompt::read(text, words, &|_| false)
+    }
+
+    /// As [`Prompt::parse`]; words that neither the vocabulary nor `is_named` knows are read as the nearest one they know.
+    pub fn read(text: &str, words: &Words, is_named: &dyn Fn(&str) -> bool) -> Prompt {
         let (clean, weights) = without_syntax(text);
-        let tokens: Vec<Token> = tokens(&clean.iter().collect::<String>());
+        let mut tokens: Vec<Token> = tokens(&clean.iter().collect::<String>());
+        for token in tokens.iter_mut().filter(|t| !is_stop(&t.stem) && !words.knows(&t.stem) && !is_named(&t.stem)) {
+            if let Some(meant) = words.respell(&token.stem, is_named) {
+                (token.word, token.stem) = (meant.to_owned(), meant.to_owned());
+            }
+        }
         let weights = tokens.iter().map(|t| weights.get(t.span.start).copied().unwrap_or(1.0)).collect();
         let mut prompt = Prompt { text: text.to_owned(), tokens, weights, chunks: Vec::new() };
         prompt.chunk(&clean, words);

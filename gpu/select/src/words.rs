@@ -6,9 +6,11 @@
 //! character n-grams (Zhao, Mudgal and Liang 2018).
 
 use crate::error::{Error, Result};
-use crate::text::{is_stop, tokens};
+use crate::spelling::Spellings;
+use crate::text::{is_color, is_stop, tokens};
 use admix_files::safetensors::Index;
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// Longest phrase in the vocabulary, in words.
 const LONGEST: usize = 3;
@@ -45,6 +47,9 @@ pub struct Words {
     /// [words, ANCESTORS], the hypernyms of each word's first sense, nearest first.
     parents: Vec<u16>,
     parts: Vec<u8>,
+    /// Sorted fingerprints of `first_second` for nouns of two words, in the vocabulary or not.
+    compounds: Vec<u32>,
+    spellings: OnceLock<Spellings>,
     /// [buckets, dim], n-gram vectors.
     buckets: Vec<i8>,
 }
@@ -69,6 +74,7 @@ impl Words {
         let (buckets, shape) = tensor("buckets")?;
         let names = std::str::from_utf8(tensor("words")?.0).map_err(|_| broken("`words` is no text"))?;
         let (weights, parents, parts) = (tensor("weights")?.0, tensor("parents")?.0, tensor("parts")?.0);
+        let compounds = tensor("compounds")?.0;
         let fits = shape.get(1) == Some(&dim) && dim > 0 && !buckets.is_empty() && names.split('\n').count() == count;
         if !fits
             || count >= usize::from(NONE)
@@ -89,6 +95,8 @@ impl Words {
             weights: weights.to_vec(),
             parents: parents.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect(),
             parts: parts.to_vec(),
+            compounds: compounds.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect(),
+            spellings: OnceLock::new(),
             buckets: signed(buckets),
         })
     }
@@ -107,6 +115,17 @@ impl Words {
         self.positions.contains_key(stem)
     }
 
+    /// Whether two words one after the other are a noun of their own: "pencil sharpener", and "night gown" for "nightgown".
+    pub fn is_compound(&self, first: &str, second: &str) -> bool {
+        self.compounds.binary_search(&fnv(&format!("{first}_{second}"))).is_ok()
+    }
+
+    /// The word of the vocabulary that was probably meant, for one that nobody knows; `is_named` tells words that are likely here.
+    pub fn respell(&self, word: &str, is_named: &dyn Fn(&str) -> bool) -> Option<&str> {
+        let spellings = self.spellings.get_or_init(|| Spellings::of(self.positions.keys().map(AsRef::as_ref)));
+        spellings.nearest(word, &|w| (!is_named(w), (1000.0 * self.weight(w)) as u32))
+    }
+
     /// How much a word says, 0..1: frequent words say little, unknown ones are names.
     pub fn weight(&self, stem: &str) -> f32 {
         self.position(stem).map_or(0.9, |i| f32::from(self.weights[i]) / 255.0)
@@ -121,6 +140,11 @@ impl Words {
             4 => Part::Adverb,
             _ => Part::Unknown,
         }
+    }
+
+    /// Whether a word names something: the taxonomy has it.
+    pub fn is_noun(&self, stem: &str) -> bool {
+        self.position(stem).is_some_and(|at| self.parents[at * ANCESTORS] != NONE)
     }
 
     /// Whether `above` stands above `below` in the taxonomy of first senses, and how many known words up; at most `most`.
@@ -174,8 +198,11 @@ impl Words {
         let mut at = 0;
         while at < content.len() {
             let longest = (2..=LONGEST.min(content.len() - at)).rev().find_map(|n| {
-                let joined = content[at..at + n].join("_");
-                self.knows(&joined).then_some((n, joined))
+                // "moon light" is moonlight, but a "blue print" may be any print that is blue.
+                let apart = Some(content[at..at + n].join("_"));
+                let together = (!is_color(content[at])).then(|| content[at..at + n].concat());
+                let joined = apart.into_iter().chain(together).find(|joined| self.knows(joined))?;
+                Some((n, joined))
             });
             let (n, word) = longest.unwrap_or_else(|| (1, content[at].to_owned()));
             self.add_word(&word, weight * self.weight(&word) * n as f32, into);
@@ -259,6 +286,17 @@ mod tests {
         let w = shared_words();
         assert!(w.steps_up("dog", "mammal", 6).is_some());
         assert!(w.steps_up("mammal", "dog", 6).is_none());
+    }
+
+    #[test]
+    fn nouns_of_two_words_are_known() {
+        let w = shared_words();
+        for (a, b) in [("pencil", "sharpener"), ("night", "gown"), ("apple", "pie")] {
+            assert!(w.is_compound(a, b), "{a} {b}");
+        }
+        assert!(!w.is_compound("neon", "flamingo") && !w.is_compound("watercolor", "owl"));
+        assert_eq!(w.respell("unicron", &|_| false), Some("unicorn"));
+        assert_eq!(w.embed("moon light"), w.embed("moonlight").map(|v| v.to_vec()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! `UPDATE_STYLUS_TABLE` is set.
 
 mod distractors;
+mod retrievers;
 
 use admix_select::catalogue::Catalogue;
 use admix_select::compose::{CardsOnly, Settings, compose};
@@ -10,6 +11,9 @@ use admix_select::{Entry, Filter, Library, Mode, Target, Words, indexer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+
+/// How many adapters come with the program.
+const SHIPPED: usize = 13;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -19,6 +23,8 @@ fn root() -> PathBuf {
 struct Labelled {
     prompt: String,
     wanted: Vec<([usize; 2], String)>,
+    /// Words for which the synthetic library happens to have an adapter: whatever is proposed for them is neither right nor wrong.
+    open: Vec<[usize; 2]>,
 }
 
 fn labelled(file: &str) -> Vec<Labelled> {
@@ -27,7 +33,7 @@ fn labelled(file: &str) -> Vec<Labelled> {
 }
 
 fn parse(line: &str) -> Labelled {
-    let (mut prompt, mut wanted) = (String::new(), Vec::new());
+    let (mut prompt, mut wanted, mut open) = (String::new(), Vec::new(), Vec::new());
     let mut rest = line;
     while let Some((before, marked)) = rest.split_once('[') {
         let (inner, after) = marked.split_once(']').expect("closed");
@@ -35,11 +41,15 @@ fn parse(line: &str) -> Labelled {
         prompt.push_str(before);
         let start = prompt.chars().count();
         prompt.push_str(words);
-        wanted.push(([start, prompt.chars().count()], adapter.to_owned()));
+        let place = [start, prompt.chars().count()];
+        match adapter {
+            "*" => open.push(place),
+            _ => wanted.push((place, adapter.to_owned())),
+        }
         rest = after;
     }
     prompt.push_str(rest);
-    Labelled { prompt, wanted }
+    Labelled { prompt, wanted, open }
 }
 
 fn words() -> Arc<Words> {
@@ -85,13 +95,24 @@ impl Figures {
     }
 }
 
+/// The built-in model.
+fn target() -> Target {
+    Target { family: Some("sd1".into()), context: Some(96) }
+}
+
+/// Whether the shipped adapters fit it.
+fn sd1(library: &Library) -> bool {
+    library.entries()[..SHIPPED].iter().all(|e| target().objection(&e.found).is_none())
+}
+
 fn judge(library: &Library, prompts: &[Labelled], settings: &Settings, show: bool) -> Figures {
-    let filter = Filter { target: Target { family: Some("sd1".into()), context: Some(96) }, ..Filter::default() };
+    let filter = Filter { target: target(), ..Filter::default() };
     let mut figures = Figures::default();
     for labelled in prompts {
         let suggestion = compose(&labelled.prompt, library, &filter, &CardsOnly, settings);
         let name = |entry: u32| library.entries()[entry as usize].name.as_str();
-        let ranked = suggestion.ranked();
+        let mut ranked = suggestion.ranked();
+        ranked.retain(|(topic, _)| !labelled.open.iter().any(|place| meets(*place, topic.span)));
         let three: Vec<&str> = ranked.iter().take(3).map(|(_, c)| name(c.entry)).collect();
         figures.proposed += ranked.len();
         for (topic, choice) in &ranked {
@@ -134,11 +155,16 @@ fn meets(a: [usize; 2], b: [usize; 2]) -> bool {
 #[test]
 fn the_right_adapters_are_proposed_and_nothing_else() {
     let mut entries = shipped();
-    assert_eq!(entries.len(), 13, "the shipped adapters");
+    assert_eq!(entries.len(), SHIPPED, "the shipped adapters");
     entries.extend(distractors::distractors(5000, 7, 96));
     let library = Library::new(words(), entries);
     let show = std::env::var_os("SHOW_MISSES").is_some();
-    let sets = [("tuned on", labelled("tuned.txt")), ("held out", labelled("held_out.txt"))];
+    let sets = [
+        ("tuned on", labelled("tuned.txt")),
+        ("held out", labelled("held_out.txt")),
+        ("other voices", labelled("voices.txt")),
+        ("fresh", labelled("fresh.txt")),
+    ];
     assert!(sets[0].1.len() >= 300);
     let variants = [
         ("everything", Settings::default()),
@@ -153,7 +179,7 @@ fn the_right_adapters_are_proposed_and_nothing_else() {
     let mut whole = Vec::new();
     for (set, prompts) in &sets {
         for (variant, settings) in &variants {
-            let held = *set == "held out";
+            let held = *set != "tuned on";
             let f = judge(
                 &library,
                 prompts,
@@ -174,9 +200,12 @@ fn the_right_adapters_are_proposed_and_nothing_else() {
         }
     }
     let table = rows.join("\n");
-    println!("{table}");
+    let searches = retrievers::table(&library, &sets);
+    println!("{table}\n\n{searches}");
     if std::env::var_os("UPDATE_STYLUS_TABLE").is_some() {
-        write_table(&table);
+        write_table("table", &table);
+        assert!(std::env::var_os("STYLUS_CLIP").is_some(), "the second table needs tests/select/clip_features.py");
+        write_table("searches", &searches);
     }
     for figures in whole {
         assert!(figures.within_three() >= 0.85, "{figures:?}");
@@ -184,10 +213,11 @@ fn the_right_adapters_are_proposed_and_nothing_else() {
     }
 }
 
-fn write_table(table: &str) {
+fn write_table(name: &str, table: &str) {
     let path = root().join("docs/stylus.md");
     let text = std::fs::read_to_string(&path).expect("is there");
-    let (before, rest) = text.split_once("<!-- table -->\n").expect("marked");
-    let (_, after) = rest.split_once("<!-- end of table -->").expect("marked");
-    std::fs::write(&path, format!("{before}<!-- table -->\n{table}\n<!-- end of table -->{after}")).expect("writes");
+    let (start, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
+    let (before, rest) = text.split_once(&start).expect("marked");
+    let (_, after) = rest.split_once(&end).expect("marked");
+    std::fs::write(&path, format!("{before}{start}{table}\n{end}{after}")).expect("writes");
 }
