@@ -237,13 +237,7 @@ pub fn fit(asked: &Asked, place: Place, phrases: &Phrases, library: &Library) ->
 fn other_head(asked: &Asked, phrase: &Phrase, words: &Words) -> f32 {
     let own: Vec<&str> = phrase.stems.iter().map(String::as_str).collect();
     match (&asked.head, head(&own, words)) {
-        (Some(a), Some(b)) if words.is_noun(a) && words.is_noun(&b) => {
-            if words.cosine(a, &b) < STRANGE {
-                OTHER_HEAD
-            } else {
-                1.0
-            }
-        }
+        (Some(a), Some(b)) if words.is_noun(a) && words.is_noun(&b) && words.cosine(a, &b) < STRANGE => OTHER_HEAD,
         _ => 1.0,
     }
 }
