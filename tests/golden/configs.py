@@ -46,6 +46,26 @@ def xl_unet(widths, layers, depths, xattn, heads, groups, latent, pooled, size_d
     )
 
 
+def refiner_unet(widths, layers, depth, xattn, heads, groups, latent, pooled, size_dim):
+    """SDXL's refiner: no attention at the highest and lowest resolution but in the middle; four sizes and a score."""
+    n = len(widths)
+    return UNet2DConditionModel(
+        sample_size=latent,
+        block_out_channels=widths,
+        layers_per_block=layers,
+        down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * (n - 2) + ("DownBlock2D",),
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * (n - 2) + ("UpBlock2D",),
+        transformer_layers_per_block=depth,
+        cross_attention_dim=xattn,
+        attention_head_dim=heads,
+        norm_num_groups=groups,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=size_dim,
+        projection_class_embeddings_input_dim=pooled + 5 * size_dim,
+    )
+
+
 def vae(widths, layers, groups, size, scaling=0.18215):
     n = len(widths)
     return AutoencoderKL(
@@ -168,6 +188,14 @@ FAMILIES = {
         scheduler=lambda: DDIMScheduler(
             **BETAS, clip_sample=False, set_alpha_to_one=False, steps_offset=1, prediction_type="v_prediction"
         ),
+        latent=(10, 6),
+    ),
+    # The second text encoder alone.
+    "refiner_tiny": dict(
+        unet=lambda: refiner_unet((16, 24, 32), 2, 2, 36, [2, 2, 4], 4, 16, 22, 6),
+        vae=lambda: vae((8, 12), 1, 4, 32, scaling=0.13025),
+        text_2=lambda: text(36, 41, 3, 4, act="gelu", pad=0, projection=22),
+        scheduler=xl_scheduler,
         latent=(10, 6),
     ),
     # Guidance as an input (LCM): no unconditional half.

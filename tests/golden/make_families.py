@@ -1,4 +1,4 @@
-"""Model fixtures beyond Stable Diffusion 1 and 2: SDXL, LCM, inpainting. As make_models.py, but all synthetic:
+"""Model fixtures beyond Stable Diffusion 1 and 2: SDXL, its refiner, LCM, inpainting. As make_models.py, but all synthetic:
 models/NAME (configs), models/NAME.weights.json and models/NAME.golden.safetensors."""
 
 import copy
@@ -8,7 +8,7 @@ import sys
 import tempfile
 
 import torch
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import StableDiffusionPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
 
 import configs
 import make_ldm
@@ -19,12 +19,22 @@ import synth
 OUT = pathlib.Path(__file__).parent / "models"
 TIMESTEPS = (981, 17)
 # What SDXL is told in the single pass: nothing that equals another, so that no order can be confused. (top, left)
+SCORES = (6.0, 2.5)
 SIZES = {"original_size": (72, 90), "crops_coords_top_left": (5, 3), "target_size": (80, 112)}
 
 
 def pipeline(parts: dict, scheduler):
     """A pipeline without tokenizers around the given components."""
-    if "text_encoder_2" in parts:
+    if "text_encoder_2" in parts and "text_encoder" not in parts:
+        parts = {"text_encoder": None, "tokenizer": None, "tokenizer_2": None, **parts}
+        pipe = StableDiffusionXLImg2ImgPipeline(
+            **parts,
+            scheduler=scheduler,
+            requires_aesthetics_score=True,
+            force_zeros_for_empty_prompt=False,
+            add_watermarker=False,
+        )
+    elif "text_encoder_2" in parts:
         pipe = StableDiffusionXLPipeline(**parts, tokenizer=None, tokenizer_2=None, scheduler=scheduler, add_watermarker=False)
     else:
         pipe = StableDiffusionPipeline(
@@ -46,7 +56,9 @@ def doubled(pipe):
 
 def build(name: str, c: dict, dtype=torch.float16):
     """The pipeline with synthetic weights (`dtype` values held in f32) and the list of those weights."""
-    parts = {"unet": c["unet"]().eval(), "vae": c["vae"]().eval(), "text_encoder": c["text"]()}
+    parts = {"unet": c["unet"]().eval(), "vae": c["vae"]().eval()}
+    if "text" in c:
+        parts["text_encoder"] = c["text"]()
     if "text_2" in c:
         parts["text_encoder_2"] = c["text_2"]()
     rows = []
@@ -75,16 +87,40 @@ def save_folder(pipe, folder: pathlib.Path, dtype=torch.float16) -> None:
 def xl_embeds(pipe, ids: torch.Tensor, ids_2: torch.Tensor, clip_skip: int = 2):
     """(joined states [n, tokens, dim], pooled [n, dim]) as StableDiffusionXLPipeline.encode_prompt takes them from its
     encoders; clip_skip counts as people do, 2 (the last layer but one) being what the model was trained on."""
-    first = pipe.text_encoder(ids, output_hidden_states=True)
     second = pipe.text_encoder_2(ids_2, output_hidden_states=True)
-    states = torch.cat([first.hidden_states[-clip_skip], second.hidden_states[-clip_skip]], dim=-1)
-    return states, second.text_embeds
+    states = [second.hidden_states[-clip_skip]]
+    if pipe.text_encoder is not None:
+        states.insert(0, pipe.text_encoder(ids, output_hidden_states=True).hidden_states[-clip_skip])
+    return torch.cat(states, dim=-1), second.text_embeds
+
+
+def refine(pipe, name, x, embeds, steps, cfg, size, original=None, crop=(0, 0)) -> torch.Tensor:
+    """diffusers' img2img loop for the refiner from pure noise: its pipeline has no way to be given the noise."""
+    scheduler = oracle.scheduler(pipe, name)
+    scheduler.set_timesteps(steps)
+    x = x * scheduler.init_noise_sigma
+    more = pipe._get_add_time_ids(
+        original or size, crop, size, *SCORES, original or size, crop, size, x.dtype, embeds["pooled_cond"].shape[1]
+    )
+    ids = torch.cat(more[::-1]).to(x.dtype)
+    hidden = torch.cat([embeds["uncond"], embeds["cond"]])
+    added = {"text_embeds": torch.cat([embeds["pooled_uncond"], embeds["pooled_cond"]]), "time_ids": ids}
+    for t in scheduler.timesteps:
+        both = scheduler.scale_model_input(torch.cat([x, x]), t)
+        uncond, cond = pipe.unet(both, t, hidden, added_cond_kwargs=added).sample.chunk(2)
+        x = scheduler.step(uncond + cfg * (cond - uncond), t, x).prev_sample
+    return x
 
 
 def sample(pipe, name, noise, embeds, steps=20, cfg=7.5, **sizes) -> torch.Tensor:
     """Final latents of text to picture. `embeds` has cond and uncond, and pooled_* where the model reads them."""
-    old, pipe.scheduler = pipe.scheduler, oracle.scheduler(pipe, name)
     f = pipe.vae_scale_factor
+    if isinstance(pipe, StableDiffusionXLImg2ImgPipeline):
+        size = (noise.shape[2] * f, noise.shape[3] * f)
+        return refine(
+            pipe, name, noise, embeds, steps, cfg, size, sizes.get("original_size"), sizes.get("crops_coords_top_left", (0, 0))
+        )
+    old, pipe.scheduler = pipe.scheduler, oracle.scheduler(pipe, name)
     arguments = {"prompt_embeds": embeds["cond"], "negative_prompt_embeds": embeds["uncond"]}
     if "pooled_cond" in embeds:
         arguments |= {"pooled_prompt_embeds": embeds["pooled_cond"], **sizes}
@@ -112,7 +148,7 @@ def with_extra(pipe, extra):
 def inputs(pipe, name: str, c: dict) -> dict:
     """Everything that goes in, embeddings included."""
     h, w = c["latent"]
-    config = pipe.text_encoder.config
+    config = (pipe.text_encoder or pipe.text_encoder_2).config
     vocab = config.vocab_size
     ids = lambda pad: oracle.token_ids(name, vocab, (9, 0), pad, vocab - 2, vocab - 1)
     t = {
@@ -154,7 +190,11 @@ def golden(pipe, name: str, c: dict) -> None:
     t["cond"], t["uncond"] = states[0:1].clone(), states[1:2].clone()
 
     hidden = torch.cat([t["uncond"], t["cond"]])
-    ids = torch.tensor([sum(map(list, SIZES.values()), [])] * 2, dtype=torch.float32)
+    if pipe.config.get("requires_aesthetics_score"):
+        rows = [[*SIZES["original_size"], *SIZES["crops_coords_top_left"], score] for score in SCORES[::-1]]
+    else:
+        rows = [sum(map(list, SIZES.values()), [])] * 2
+    ids = torch.tensor(rows, dtype=torch.float32)
 
     def one_pass(p, d, step):
         more = {}

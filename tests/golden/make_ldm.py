@@ -192,7 +192,9 @@ def describe(pipe, name: str, rows: list, folder: pathlib.Path, out: pathlib.Pat
     shutil.copytree(folder, target, ignore=shutil.ignore_patterns("*.safetensors"))
     config = pipe.unet.config
     xl = "text_encoder_2" in parts_of(pipe)
-    ldm = config.in_channels == 4 and config.layers_per_block == 2 and len(config.block_out_channels) == (3 if xl else 4)
+    # The refiner's names differ from the base's in one prefix.
+    refiner = xl and pipe.text_encoder is None
+    ldm = not refiner and config.in_channels == 4 and config.layers_per_block == 2 and len(config.block_out_channels) == (3 if xl else 4)
     if ldm:
         verify(pipe, single_file(pipe))
         print(f"{name}: ldm names verified by diffusers' converter, bit for bit")

@@ -1,4 +1,4 @@
-//! SDXL, LCM and inpainting against diffusers at random small configurations: one pass of each network to 1e-4, latents after 20 steps with
+//! SDXL, its refiner, LCM and inpainting against diffusers at random small configurations: one pass of each network to 1e-4, latents after 20 steps with
 //! guidance to 1e-3, pictures to 45 dB; single passes in both kernel tiers.
 
 use std::collections::HashMap;
@@ -75,8 +75,15 @@ fn extras(golden: &Golden, unet: &UNet, xl: bool) -> Extras {
         extras.pooled = [golden.tensor::<2>("pooled_uncond").0, golden.tensor::<2>("pooled_cond").0].concat();
         let sizes = &golden.about()["sizes"];
         let pair = |key: &str| (0..2).map(|i| sizes[key][i].as_f64().expect("a number")).collect::<Vec<_>>();
-        let ids = ["original_size", "crops_coords_top_left", "target_size"].map(pair).concat();
-        extras.time_ids = ids.repeat(2);
+        let mut all = ["original_size", "crops_coords_top_left", "target_size"].map(pair);
+        let is_refiner = golden.about()["model"] == "refiner_tiny";
+        // The refiner reads a score in place of the target size: one for negative prompts, one for prompts.
+        for score in [2.5, 6.0] {
+            if is_refiner {
+                all[2] = vec![score];
+            }
+            extras.time_ids.extend(all.concat());
+        }
     }
     extras.guidance = unet.reads_guidance().then_some(7.5);
     extras
@@ -94,12 +101,13 @@ fn check_networks(name: &str, tier: Tier) {
     let mut build = |config: &Option<_>, name: &str| {
         config.as_ref().map(|c| TextEncoder::new(&mut store, c, name).expect("builds"))
     };
-    let first = build(&checkpoint.text_encoder, "text_encoder").expect("a text encoder");
+    let first = build(&checkpoint.text_encoder, "text_encoder");
     let second = build(&checkpoint.text_encoder_2, "text_encoder_2");
     fill(&store, &checkpoint);
 
     if let Some(second) = &second {
-        check_text(&gpu, name, &golden, &[(&first, "text.ids"), (second, "text_2.ids")]);
+        let first = first.as_ref().map(|first| (first, "text.ids"));
+        check_text(&gpu, name, &golden, &first.into_iter().chain([(second, "text_2.ids")]).collect::<Vec<_>>());
     }
     let (sample, shape) = golden.tensor::<4>("unet.in.sample");
     let (uncond, [_, tokens, width]) = golden.tensor::<3>("uncond");
@@ -196,7 +204,7 @@ fn check_renders(name: &str) {
 
 #[test]
 fn networks_of_every_family_match_diffusers() {
-    for name in ["sdxl_tiny", "sdxl_odd", "lcm_tiny", "inpaint_tiny"] {
+    for name in ["sdxl_tiny", "sdxl_odd", "refiner_tiny", "lcm_tiny", "inpaint_tiny"] {
         for tier in [Tier::Cpu, Tier::Gpu] {
             check_networks(name, tier);
         }
@@ -207,6 +215,11 @@ fn networks_of_every_family_match_diffusers() {
 fn sdxl_matches_diffusers() {
     check_renders("sdxl_tiny");
     check_renders("sdxl_odd");
+}
+
+#[test]
+fn the_refiner_matches_diffusers() {
+    check_renders("refiner_tiny");
 }
 
 #[test]

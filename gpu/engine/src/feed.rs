@@ -25,18 +25,18 @@ impl<'a> Feed<'a> {
         Feed { gpu, checkpoint, in_flight: 0 }
     }
 
-    /// Uploads elements of a tensor, f16 as it is, every other type as f32. Errors: values that are not finite; more than the device binds at
+    /// Uploads elements of a tensor: f16 as it is, 8-bit floats as f16, every other type as f32. Nothing is rounded (but f64). Errors: values that are not finite; more than the device binds at
     /// once.
     pub async fn source(&mut self, name: &str, elements: Range<usize>) -> Result<Source, EngineError> {
         let dtype = self.checkpoint.tensor(name)?.info.dtype;
-        let f16 = dtype == DType::F16;
+        let f16 = dtype.is_exact_in_f16();
         let words = if f16 { elements.len().div_ceil(2) } else { elements.len() };
         let data = Tensor::empty(self.gpu, name, 1, words)?;
         let mut at = elements.start;
         while at < elements.end {
             let next = elements.end.min(at + CHUNK);
             let bytes = self.checkpoint.read_elements(name, at..next).await?;
-            let mut bytes = if f16 {
+            let mut bytes = if dtype == DType::F16 {
                 check_halves(self.checkpoint, name, &bytes, at)?;
                 bytes
             } else {
@@ -44,7 +44,7 @@ impl<'a> Feed<'a> {
                 if let Some(i) = values.iter().position(|v| !v.is_finite()) {
                     return Err(not_finite(self.checkpoint, name, at + i));
                 }
-                bytemuck::cast_slice(&values).to_vec()
+                if f16 { DType::F16.encode_f32(&values) } else { bytemuck::cast_slice(&values).to_vec() }
             };
             bytes.resize(bytes.len().next_multiple_of(4), 0);
             let offset = (at - elements.start) as u64 * if f16 { 2 } else { 4 };

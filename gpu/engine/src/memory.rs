@@ -7,28 +7,63 @@ use crate::EngineError;
 
 const MB: u64 = 1 << 20;
 
-/// Bytes that a model needs.
+/// Bytes that a model needs. Parts are text encoders, U-Net and VAE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Needs {
-    /// Weights of text encoders, U-Net and VAE: exact.
+    /// Weights of each part: exact.
     pub weights: [u64; 3],
-    /// Intermediate results: about.
-    pub work: u64,
+    /// Intermediate results of each part: about.
+    pub work: [u64; 3],
+}
+
+/// How the parts of a model share the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// All of them stand there.
+    Together,
+    /// Each comes when it is needed, in place of the others.
+    Turns,
 }
 
 impl Needs {
-    /// Errors: more is needed than is `free`; that is unknown on most graphics cards, and then nothing is refused.
-    pub fn check(&self, model: &str, free: Option<u64>) -> Result<(), EngineError> {
-        let needed = self.weights.iter().sum::<u64>() + self.work;
-        let Some(free) = free.filter(|free| needed > *free) else { return Ok(()) };
-        let [text, unet, vae] = self.weights.map(|bytes| bytes / MB);
-        Err(EngineError::Input(format!(
-            "{model} does not fit this device: it needs {} MB (text encoder {text}, U-Net {unet}, VAE {vae}, and about {} to work with), but {} \
-             MB are free; use a model in f16 or a smaller picture (ADMIX_DEVICE_MEMORY states another size, in MB)",
-            needed / MB,
-            self.work / MB,
-            free / MB
-        )))
+    /// What a part needs by itself.
+    pub fn alone(&self, part: usize) -> u64 {
+        self.weights[part] + self.work[part]
+    }
+
+    /// Bytes with all parts on the device, and with the one that needs most.
+    pub fn totals(&self) -> [u64; 2] {
+        let work = self.work.into_iter().max().unwrap_or(0);
+        [self.weights.iter().sum::<u64>() + work, [0, 1, 2].map(|part| self.alone(part)).into_iter().max().unwrap_or(0)]
+    }
+
+    /// How the model runs where `free` bytes are there; that is unknown on most graphics cards, and then nothing is refused.
+    ///
+    /// # Errors
+    /// Not even in turns.
+    pub fn share(&self, model: &str, free: Option<u64>) -> Result<Share, EngineError> {
+        let [together, turns] = self.totals();
+        match free {
+            Some(free) if turns > free => Err(self.refusal(model, Some(free))),
+            Some(free) if together > free => Ok(Share::Turns),
+            _ => Ok(Share::Together),
+        }
+    }
+
+    /// Says that the model does not fit, with the numbers.
+    pub fn refusal(&self, model: &str, free: Option<u64>) -> EngineError {
+        let [together, turns] = self.totals().map(|bytes| bytes.div_ceil(MB));
+        let [text, unet, vae] = self.weights.map(|bytes| bytes.div_ceil(MB));
+        let work = self.work.map(|bytes| bytes.div_ceil(MB)).into_iter().max().unwrap_or(0);
+        let there = match free {
+            Some(free) => format!("{} MB are free", free / MB),
+            None => "the device ran out of memory".into(),
+        };
+        EngineError::Input(format!(
+            "{model} does not fit this device: it needs {together} MB (text encoder {text}, U-Net {unet}, VAE {vae}, and about {work} to work with), \
+             {turns} MB where its parts take turns, but {there}; use a model in f16 or a smaller picture (ADMIX_DEVICE_MEMORY states another size, \
+             in MB)"
+        ))
     }
 }
 
@@ -58,14 +93,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_fit_is_refused_with_the_numbers() {
-        let needs = Needs { weights: [1500 * MB, 5000 * MB, 160 * MB], work: 900 * MB };
-        needs.check("xl", None).expect("unknown memory");
-        needs.check("xl", Some(7560 * MB)).expect("just fits");
-        let why = needs.check("xl", Some(7000 * MB)).expect_err("too small").to_string();
-        assert!(
-            why.contains("needs 7560 MB") && why.contains("U-Net 5000") && why.contains("7000 MB are free"),
-            "{why}"
-        );
+    fn parts_take_turns_before_a_model_is_refused() {
+        let needs = Needs { weights: [1500 * MB, 5000 * MB, 160 * MB], work: [0, 900 * MB, 700 * MB] };
+        let share = |free: Option<u64>| needs.share("xl", free.map(|mb| mb * MB));
+        assert_eq!(share(None).expect("unknown memory"), Share::Together);
+        assert_eq!(share(Some(7560)).expect("just fits"), Share::Together);
+        assert_eq!(share(Some(7559)).expect("fits in turns"), Share::Turns);
+        assert_eq!(share(Some(5900)).expect("just fits in turns"), Share::Turns);
+        let why = share(Some(5899)).expect_err("too small").to_string();
+        for words in ["needs 7560 MB", "U-Net 5000", "5900 MB where its parts take turns", "5899 MB are free"] {
+            assert!(why.contains(words), "{why} lacks {words}");
+        }
     }
 }

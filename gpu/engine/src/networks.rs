@@ -1,9 +1,10 @@
 //! The networks of one checkpoint on the device, and the filling of their slots from a mix.
 
+mod turns;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use admix_files::DType;
 use admix_files::checkpoint::{Checkpoint, ModelFamily};
 use admix_files::config::TinyVaeConfig;
 use admix_files::safetensors::Index;
@@ -20,26 +21,11 @@ use admix_tensor::{Gpu, Recorder};
 use crate::EngineError;
 use crate::control::{Control, Progress};
 use crate::feed::Feed;
-use crate::memory::{self, Needs};
+pub(crate) use turns::Part;
+use turns::Turns;
 
 /// Bytes of sources packed between two submissions: enough to keep the device busy, little enough to keep its memory small.
 const BYTES_PER_SUBMISSION: u64 = 64 << 20;
-
-/// A part of a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    /// Text encoders.
-    Text,
-    /// U-Net.
-    Denoise,
-    /// VAE.
-    Decode,
-}
-
-impl Part {
-    /// In the order in which a picture needs them.
-    const ALL: [Part; 3] = [Part::Text, Part::Denoise, Part::Decode];
-}
 
 /// A text encoder and the tokenizer whose ids it reads.
 pub struct Encoder {
@@ -54,7 +40,7 @@ pub struct Encoder {
 /// A model on the device.
 pub struct Networks {
     gpu: Arc<Gpu>,
-    /// Tensors that are f16 in the file and stay so on the device.
+    /// Tensors that f16 holds as exactly as the file does, and that are so on the device.
     halves: Arc<BTreeSet<String>>,
     /// Slots by [`Part`].
     stores: [Store; 3],
@@ -75,6 +61,8 @@ pub struct Networks {
     pub preview: Option<(Store, PreviewDecoder)>,
     /// What each slot was last filled with.
     filled: BTreeMap<String, String>,
+    /// Set while the parts take turns on the device.
+    turns: Option<Turns>,
 }
 
 fn text_config<'a>(checkpoint: &'a Checkpoint, name: &str) -> Option<&'a admix_files::config::TextConfig> {
@@ -100,8 +88,8 @@ impl Networks {
     pub fn build(gpu: &Arc<Gpu>, checkpoint: &Checkpoint) -> Result<Networks, EngineError> {
         checkpoint.validate()?;
         checkpoint.check_renderable()?;
-        let halves: BTreeSet<String> =
-            checkpoint.tensors.iter().filter(|(_, t)| t.info.dtype == DType::F16).map(|(n, _)| n.clone()).collect();
+        let exact = checkpoint.tensors.iter().filter(|(_, t)| t.info.dtype.is_exact_in_f16());
+        let halves: BTreeSet<String> = exact.map(|(name, _)| name.clone()).collect();
         let halves = Arc::new(halves);
         let planned = || -> Result<Store, EngineError> {
             let halves = halves.clone();
@@ -138,52 +126,13 @@ impl Networks {
             vae,
             preview: None,
             filled: BTreeMap::new(),
+            turns: None,
         })
     }
 
     /// Bytes of weights on the device.
     pub fn bytes(&self) -> u64 {
         (0..3).filter(|i| self.allocated[*i]).map(|i| self.stores[i].bytes()).sum()
-    }
-
-    /// Gives all parts memory, if the device has enough for them and for a batch of `size` latents (both halves counted).
-    ///
-    /// # Errors
-    /// A model that does not fit, with the numbers.
-    fn admit(&mut self, checkpoint: &Checkpoint, size: Size) -> Result<(), EngineError> {
-        let needs = Needs {
-            weights: [0, 1, 2].map(|i| self.stores[i].bytes()),
-            work: memory::unet_work(self.unet.config(), size).max(memory::vae_work(checkpoint.vae.as_ref(), size)),
-        };
-        needs.check(&checkpoint.name, self.gpu.memory(self.bytes()))?;
-        for part in Part::ALL {
-            self.construct(part, checkpoint)?;
-        }
-        Ok(())
-    }
-
-    /// Gives a part memory.
-    fn construct(&mut self, part: Part, checkpoint: &Checkpoint) -> Result<(), EngineError> {
-        let at = part as usize;
-        if self.allocated[at] {
-            return Ok(());
-        }
-        let halves = self.halves.clone();
-        let keep = move |name: &str| halves.contains(name);
-        let mut store = Store::new(&self.gpu, keep);
-        match part {
-            Part::Text => {
-                for encoder in &mut self.encoders {
-                    let Some(config) = text_config(checkpoint, encoder.name) else { continue };
-                    encoder.text = TextEncoder::new(&mut store, config, encoder.name)?;
-                }
-            }
-            Part::Denoise => self.unet = new_unet(&mut store, checkpoint)?,
-            Part::Decode => self.vae = new_vae(&mut store, checkpoint)?,
-        }
-        self.stores[at] = store;
-        self.allocated[at] = true;
-        Ok(())
     }
 
     /// Loads the small decoder that a model folder may ship as `preview_decoder` (diffusers' `AutoencoderTiny`). A damaged one is an error; a
@@ -215,11 +164,7 @@ impl Networks {
 
     /// Brings every slot that has memory to what the mix says, touching only those whose ingredients changed since the last call.
     /// Returns how many tensors were packed.
-    pub async fn fill(&mut self, mixer: &Mixer, control: &mut Control) -> Result<usize, EngineError> {
-        if self.allocated.contains(&false) {
-            let [h, w] = self.unet.config().sample_size.unwrap_or([64, 64]);
-            self.admit(mixer.base(), Size { n: 2, h, w })?;
-        }
+    async fn fill_stale(&mut self, mixer: &Mixer, control: &mut Control) -> Result<usize, EngineError> {
         let stores = self.stores.iter().zip(self.allocated).filter(|(_, allocated)| *allocated);
         let names = stores.flat_map(|(store, _)| store.slots().keys());
         let stale: Vec<String> =
@@ -295,21 +240,25 @@ impl Networks {
         Ok(bytes)
     }
 
-    /// Puts the adapters that stay out of the weights beside their layers: y = W x + weight scale up(down(x)).
-    /// Returns the part of the sampling range each such adapter acts in, by its number in the recipe.
+    /// Puts the adapters that stay out of the weights beside their layers: y = W x + weight scale up(down(x)); layers without memory get theirs
+    /// when their turn comes. Returns the part of the sampling range each such adapter acts in, by its number in the recipe.
     pub fn attach_side(&mut self, mixer: &Mixer) -> Result<BTreeMap<usize, (f64, f64)>, EngineError> {
         let gpu = self.gpu.clone();
         let mut ranges = BTreeMap::new();
         let mut rec = Recorder::new(&gpu);
-        let mut layers = self.unet.layers_mut();
+        let [has_text, has_unet, _] = self.allocated;
+        let mut layers: Vec<_> = self.unet.layers_mut().into_iter().map(|layer| (layer, has_unet)).collect();
         for encoder in &mut self.encoders {
-            layers.extend(encoder.text.layers_mut());
+            layers.extend(encoder.text.layers_mut().map(|layer| (layer, has_text)));
         }
-        for layer in layers {
+        for (layer, has_memory) in layers {
             layer.side.clear();
             for (name, column, out) in &layer.parts {
                 for part in mixer.side_parts(&format!("{name}.weight")) {
                     ranges.insert(part.adapter, part.range);
+                    if !has_memory {
+                        continue;
+                    }
                     let (kernel, k) = (layer.weight.kernel, layer.weight.k);
                     let f = &part.factors;
                     let down_pack = Pack { out: f.rank, inp: k, kernel, glu: false };

@@ -132,7 +132,7 @@ impl Session {
         control.check()?;
         let recipe = &self.with_prompt_adapters(recipe)?;
         let (recipe, inversions) = &self.take_inversions(recipe).await?;
-        let mixer = self.open_mix(recipe).await?;
+        let mixer = Arc::new(self.open_mix(recipe).await?);
         let settings = Settings::resolve(&recipe.sample, &mixer, given)?;
         let gpu = self.gpu().clone();
         let mut networks = self.networks_for(&mixer).await?;
@@ -162,21 +162,13 @@ impl Session {
         &mut self,
         gpu: &Arc<Gpu>,
         networks: &mut Networks,
-        mixer: &Mixer,
+        mixer: &Arc<Mixer>,
         settings: Settings,
         sample: &Sample,
         (given, inversions): (&Given, &Inversions),
         control: &mut Control,
         seconds: &mut Seconds,
     ) -> Result<Rendered, EngineError> {
-        let clock = Instant::now();
-        let changed = networks.fill(mixer, control).await?;
-        let ranges = networks.attach_side(mixer)?;
-        if changed > 0 {
-            gpu.finished().await?;
-        }
-        seconds.mix = clock.elapsed().as_secs_f64();
-
         let hires = Hires::read(settings.options.values());
         let second = match &hires {
             Some(hires) => {
@@ -187,6 +179,15 @@ impl Session {
             }
             None => None,
         };
+
+        let clock = Instant::now();
+        let changed =
+            networks.fill(mixer, most_latents(networks, &settings, second.as_ref().map(|s| &s.1))?, control).await?;
+        let ranges = networks.attach_side(mixer)?;
+        if changed > 0 {
+            gpu.finished().await?;
+        }
+        seconds.mix = clock.elapsed().as_secs_f64();
 
         let clock = Instant::now();
         let later = match &second {
@@ -246,6 +247,14 @@ impl Session {
     }
 }
 
+/// The most latents that a pass of a render may see: all branches of the larger stage.
+fn most_latents(networks: &Networks, settings: &Settings, second: Option<&Settings>) -> Result<Size, EngineError> {
+    let stages = std::iter::once(settings).chain(second);
+    let (width, height) = stages.fold((0, 0), |(w, h), s| (w.max(s.width), h.max(s.height)));
+    let branches = if settings.cfg == 1.0 || networks.unet.reads_guidance() { 1 } else { 2 };
+    networks.latent_size(branches * settings.batch, width, height)
+}
+
 /// The first picture by the preview decoder, where that is wanted and the model ships one.
 async fn quick_look(
     gpu: &Arc<Gpu>,
@@ -264,7 +273,7 @@ async fn quick_look(
 /// Latents for the second pass of hires-fix: NHWC of the whole batch at the larger size.
 async fn enlarge(
     gpu: &Arc<Gpu>,
-    networks: &Networks,
+    networks: &mut Networks,
     staged: &Staged,
     hires: &Hires,
     larger: &Settings,

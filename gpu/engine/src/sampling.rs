@@ -14,7 +14,7 @@ use crate::control::{Control, Progress};
 use crate::denoise::{Denoiser, Registers};
 use crate::guides::{Guides, Passes, Recording};
 use crate::mask::Inpaint;
-use crate::networks::Networks;
+use crate::networks::{Networks, Part};
 use crate::settings::Settings;
 use crate::start::Noise;
 
@@ -70,6 +70,7 @@ impl Run<'_> {
         control: &mut Control,
     ) -> Result<(), EngineError> {
         let (gpu, size) = (self.gpu, self.size);
+        networks.take_turn(Part::Denoise, control).await?;
         let mut timesteps = self.plan.timesteps();
         if timesteps.is_empty() {
             timesteps.push(0.0);

@@ -122,7 +122,10 @@ impl Session {
             Some((held, networks)) if held == key => Ok(networks),
             // Dropped before the next is built: two models need not fit side by side.
             other => {
-                drop(other);
+                if other.is_some() {
+                    drop(other);
+                    self.gpu.finished().await?;
+                }
                 let mut networks = Networks::build(&self.gpu, mixer.base())?;
                 networks.load_preview(mixer.base()).await?;
                 Ok(networks)
@@ -136,7 +139,8 @@ impl Session {
     }
 
     /// Keeps networks for the next render.
-    pub(crate) fn keep_networks(&mut self, key: String, networks: Networks) {
+    pub(crate) fn keep_networks(&mut self, key: String, mut networks: Networks) {
+        networks.end_turns();
         self.networks = Some((key, networks));
     }
 }

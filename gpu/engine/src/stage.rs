@@ -14,7 +14,7 @@ use crate::control::{Control, Progress};
 use crate::decode::{self, Grid};
 use crate::denoise::Registers;
 use crate::mask::{Inpaint, Mask, Rule};
-use crate::networks::Networks;
+use crate::networks::{Networks, Part};
 use crate::picture::Picture;
 use crate::render::{Given, to_nhwc};
 use crate::sampling::Run;
@@ -117,7 +117,8 @@ impl<'a> Stage<'a> {
             1 if is_edit => 2,
             negatives => negatives,
         };
-        let context = encode_text(gpu, networks, settings, given, self.inversions, negatives, self.span).await?;
+        let context =
+            encode_text(gpu, networks, settings, given, self.inversions, negatives, self.span, control).await?;
         let text = clock.elapsed().as_secs_f64();
 
         let channels = networks.unet.latent_channels();
@@ -212,7 +213,7 @@ impl Stage<'_> {
         let cfg = if networks.unet.reads_guidance() { 1.0 } else { source.cfg };
         let own = Given::default();
         let negatives = usize::from(cfg != 1.0);
-        let context = encode_text(gpu, networks, &source, &own, self.inversions, negatives, self.span).await?;
+        let context = encode_text(gpu, networks, &source, &own, self.inversions, negatives, self.span, control).await?;
         let total = run.total - run.plan.steps + both.encode.steps + both.decode.steps;
         let there = Run {
             settings: &source,
@@ -239,7 +240,7 @@ impl Stage<'_> {
 #[expect(clippy::too_many_arguments, reason = "one call")]
 async fn extra_channels(
     gpu: &Arc<Gpu>,
-    networks: &Networks,
+    networks: &mut Networks,
     given: &Given,
     (picture, mask, kept): (Option<&Picture>, Option<&Mask>, Option<&[f32]>),
     [n, latent, h, w]: [usize; 4],
@@ -299,11 +300,12 @@ async fn extra_channels(
 /// Latents to pictures.
 pub(crate) async fn decode_batch(
     gpu: &Arc<Gpu>,
-    networks: &Networks,
+    networks: &mut Networks,
     latents: &[f32],
     [_, channels, h, w]: [usize; 4],
     control: &mut Control,
 ) -> Result<Vec<Picture>, EngineError> {
+    networks.take_turn(Part::Decode, control).await?;
     let vae = networks
         .vae
         .as_ref()

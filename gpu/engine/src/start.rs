@@ -8,7 +8,7 @@ use admix_tensor::Gpu;
 use crate::EngineError;
 use crate::control::Control;
 use crate::decode::{self, Grid};
-use crate::networks::Networks;
+use crate::networks::{Networks, Part};
 use crate::picture::Picture;
 use crate::render::{Given, to_nhwc};
 use crate::settings::Settings;
@@ -61,7 +61,7 @@ impl<'a> Noise<'a> {
 /// Latents of one picture, NHWC.
 pub(crate) async fn encode_init(
     gpu: &Arc<Gpu>,
-    networks: &Networks,
+    networks: &mut Networks,
     picture: &Picture,
     settings: &Settings,
     control: &mut Control,
@@ -74,10 +74,11 @@ pub(crate) async fn encode_init(
 /// Latents of values in [-1, 1], NHWC.
 pub(crate) async fn encode_unit(
     gpu: &Arc<Gpu>,
-    networks: &Networks,
+    networks: &mut Networks,
     grid: &Grid,
     control: &mut Control,
 ) -> Result<Vec<f32>, EngineError> {
+    networks.take_turn(Part::Decode, control).await?;
     let vae = networks.vae.as_ref().filter(|v| v.has_encoder());
     let vae = vae.ok_or_else(|| {
         EngineError::Input("this checkpoint has no VAE encoder, so it cannot start from a picture".into())

@@ -97,6 +97,11 @@ impl DType {
         matches!(self, DType::F64 | DType::F32 | DType::F16 | DType::BF16 | DType::F8E4M3 | DType::F8E5M2)
     }
 
+    /// Whether f16 holds every value of the type exactly: f16 itself and the 8-bit floats.
+    pub fn is_exact_in_f16(self) -> bool {
+        matches!(self, DType::F16 | DType::F8E4M3 | DType::F8E5M2)
+    }
+
     /// Decodes little-endian elements; a trailing partial element is ignored.
     pub fn decode_f32(self, bytes: &[u8]) -> Vec<f32> {
         fn each<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> f32) -> Vec<f32> {

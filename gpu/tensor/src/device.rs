@@ -228,6 +228,14 @@ impl Gpu {
         }))
     }
 
+    /// Runs `allocate`; false beside its result when the device had not enough memory for what it made, which then cannot be used.
+    pub async fn with_room<T>(&self, allocate: impl FnOnce() -> T) -> (T, bool) {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let made = allocate();
+        let failed = scope.pop();
+        (made, failed.await.is_none())
+    }
+
     /// Waits until everything submitted so far is done. Natively blocks; on the web it awaits the queue.
     pub async fn finished(&self) -> Result<(), TensorError> {
         #[cfg(not(target_arch = "wasm32"))]

@@ -16,7 +16,8 @@ use admix_tensor::{Gpu, Tensor};
 use self::encode::{Encoded, Encoders};
 pub(crate) use self::inversions::Inversions;
 use crate::EngineError;
-use crate::networks::Networks;
+use crate::control::Control;
+use crate::networks::{Networks, Part};
 use crate::render::Given;
 use crate::settings::Settings;
 
@@ -108,16 +109,21 @@ impl Script {
 /// prompts have one at least.
 pub(crate) async fn encode_text(
     gpu: &Arc<Gpu>,
-    networks: &Networks,
+    networks: &mut Networks,
     settings: &Settings,
     given: &Given,
     inversions: &Inversions,
     negatives: usize,
     span: Span,
+    control: &mut Control,
 ) -> Result<Context, EngineError> {
     let n = settings.batch;
     let rules = settings.options.rules();
     let script = Script::new(networks, settings, given, negatives, span);
+    if script.rows.iter().flatten().any(|slot| matches!(slot, Slot::Text(_) | Slot::Zero)) {
+        networks.take_turn(Part::Text, control).await?;
+    }
+    let networks = &*networks;
 
     let mut found: HashMap<Slot, Vec<Encoded>> = HashMap::new();
     let mut encoders = None;

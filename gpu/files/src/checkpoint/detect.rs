@@ -135,6 +135,10 @@ impl Checkpoint {
             let value = if fits { self.family.id() } else { "contradicts the tensors" };
             all.push(Evidence::new("family", value, said(&self.metadata, "modelspec.architecture")));
         }
+        if self.is_refiner() {
+            let because = "SDXL's second text encoder is there without the first";
+            all.push(Evidence::new("variant", "refiner", because));
+        }
         if let Some((value, because)) = self.unet.as_ref().and_then(variant) {
             all.push(Evidence::new("variant", value, because));
         }

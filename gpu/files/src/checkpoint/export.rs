@@ -314,7 +314,11 @@ impl Checkpoint {
                     tensors.push(whole(format!("{prefix}{rest}"), t.shape.clone()));
                 }
                 _ => {
-                    let prefix = if component == "text_encoder" { ldm::OPEN_CLIP } else { ldm::SDXL_OPEN_CLIP };
+                    let prefix = match component {
+                        "text_encoder" => ldm::OPEN_CLIP,
+                        _ if self.text_encoder.is_none() => ldm::REFINER_OPEN_CLIP,
+                        _ => ldm::SDXL_OPEN_CLIP,
+                    };
                     match crate::layout::open_clip_key(rest).ok_or_else(no_name)? {
                         (key, Some(which)) => {
                             stacks.entry(format!("{prefix}{key}")).or_default()[which] = Some(name.clone());

@@ -54,6 +54,8 @@ pub(super) async fn load(bundle: Bundle) -> Result<Checkpoint> {
         Some(text) => Some(TokenizerFiles::from_metadata(&file, text)?),
         None => None,
     };
+    // As Stability AI published the refiner: an empty prompt is encoded, as any other.
+    let zero_empty_negative = found.text_encoder.is_some() || found.text_encoder_2.is_none();
     let mut evidence = Vec::new();
     let (scheduler, prediction_stated) = find_scheduler(&file, &index, &found, open_clip, &hints, &mut evidence)?;
     Ok(Checkpoint {
@@ -72,7 +74,7 @@ pub(super) async fn load(bundle: Bundle) -> Result<Checkpoint> {
         clip_skip: 1,
         evidence,
         tokenizer_2: None,
-        zero_empty_negative: true,
+        zero_empty_negative,
         metadata: found.metadata,
         parts: found.parts,
         bundle,
@@ -80,7 +82,7 @@ pub(super) async fn load(bundle: Bundle) -> Result<Checkpoint> {
 }
 
 fn is_ldm(key: &str) -> bool {
-    [ldm::UNET, ldm::VAE, ldm::CLIP, ldm::OPEN_CLIP, ldm::SDXL_CLIP, ldm::SDXL_OPEN_CLIP]
+    [ldm::UNET, ldm::VAE, ldm::CLIP, ldm::OPEN_CLIP, ldm::SDXL_CLIP, ldm::SDXL_OPEN_CLIP, ldm::REFINER_OPEN_CLIP]
         .iter()
         .any(|p| key.starts_with(p))
 }
@@ -164,9 +166,11 @@ fn ldm_places(
             };
         }
     }
-    for (prefix, component, projected) in
-        [(ldm::OPEN_CLIP, "text_encoder", false), (ldm::SDXL_OPEN_CLIP, "text_encoder_2", true)]
-    {
+    for (prefix, component, projected) in [
+        (ldm::OPEN_CLIP, "text_encoder", false),
+        (ldm::SDXL_OPEN_CLIP, "text_encoder_2", true),
+        (ldm::REFINER_OPEN_CLIP, "text_encoder_2", true),
+    ] {
         let Some(rest) = key.strip_prefix(prefix) else { continue };
         let unused_last = !projected && open_clip_layers == VIT_H_LAYERS;
         if unused_last && open_clip_layer_of(rest) == Some(VIT_H_LAYERS - 1) || !projected && rest == "text_projection"
@@ -267,13 +271,14 @@ fn infer(file: &str, found: &mut Found, open_clip: bool, hints: &Hints) -> Resul
         found.text_encoder_2 = text(found, "text_encoder_2", true)?;
     }
     let stated = hints.component("unet").is_some_and(|u| u.contains_key("addition_time_embed_dim"));
+    // What is left beside the pooled text is six sizes, or the refiner's four and a score.
+    let numbers = if found.text_encoder.is_some() { 6 } else { 5 };
     if let (Some(unet), Some(pooled)) = (&mut found.unet, found.text_encoder_2.as_ref().map(|t| t.projection_dim))
         && let Some(rest) = unet.projection_class_embeddings_input_dim.and_then(|total| total.checked_sub(pooled))
-        && rest.is_multiple_of(6)
+        && rest.is_multiple_of(numbers)
         && !stated
     {
-        // What is left beside the pooled text is six sizes.
-        unet.addition_time_embed_dim = Some(rest / 6);
+        unet.addition_time_embed_dim = Some(rest / numbers);
     }
     Ok(())
 }

@@ -72,6 +72,16 @@ impl Checkpoint {
         self.scheduler.check_supported()
     }
 
+    /// Numbers that an SDXL U-Net reads about sizes: six, or the refiner's four and an aesthetic score.
+    fn size_values(&self) -> usize {
+        if self.is_refiner() { 5 } else { 6 }
+    }
+
+    /// SDXL's refiner: the second text encoder without the first.
+    pub fn is_refiner(&self) -> bool {
+        self.family == ModelFamily::Sdxl && self.text_encoder.is_none() && self.text_encoder_2.is_some()
+    }
+
     /// Whether a picture can be made from it: all three components there, whole, supported and fitting together.
     pub fn check_renderable(&self) -> Result<()> {
         let lacks = |what: &str| {
@@ -80,7 +90,9 @@ impl Checkpoint {
         };
         let Some(unet) = &self.unet else { return lacks("U-Net") };
         let Some(vae) = &self.vae else { return lacks("VAE") };
-        let Some(text) = &self.text_encoder else { return lacks("text encoder") };
+        // SDXL's refiner has the second encoder alone.
+        let second = self.text_encoder_2.as_ref().filter(|_| self.family == ModelFamily::Sdxl);
+        let Some(text) = self.text_encoder.as_ref().or(second) else { return lacks("text encoder") };
         self.check_supported()?;
         self.check_noise()?;
         self.validate()?;
@@ -95,10 +107,10 @@ impl Checkpoint {
             let what = format!("`in_channels` = {} with `out_channels` = {}", unet.in_channels, unet.out_channels);
             return Err(Error::unsupported(&unet.file, what));
         }
-        let second = self.text_encoder_2.as_ref().filter(|_| self.family == ModelFamily::Sdxl);
-        let width = text.hidden_size + second.map_or(0, |t| t.hidden_size);
+        let both = self.text_encoder.is_some() && second.is_some();
+        let width = text.hidden_size + second.filter(|_| both).map_or(0, |t| t.hidden_size);
         if let Some(c) = unet.cross_attention_dim.iter().find(|c| **c != width) {
-            let encoders = if second.is_some() { "encoders together give" } else { "encoder gives" };
+            let encoders = if both { "encoders together give" } else { "encoder gives" };
             return mismatch(format!("the U-Net expects text of width {c} but the text {encoders} {width}"));
         }
         let Some(pooled) = second.or(Some(text)).filter(|t| t.has_projection).map(|t| t.projection_dim) else {
@@ -109,11 +121,12 @@ impl Checkpoint {
         };
         if let (Some(total), Some(dim)) = (unet.projection_class_embeddings_input_dim, unet.addition_time_embed_dim)
             && self.family == ModelFamily::Sdxl
-            && total != pooled + 6 * dim
+            && total != pooled + self.size_values() * dim
         {
+            let values = self.size_values();
             return mismatch(format!(
-                "the U-Net's added embedding reads {total} features, but pooled text has {pooled} and six sizes have {}",
-                6 * dim
+                "the U-Net's added embedding reads {total} features, but pooled text has {pooled} and its {values} size values have {}",
+                values * dim
             ));
         }
         Ok(())

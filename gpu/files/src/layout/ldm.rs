@@ -19,6 +19,9 @@ pub const SDXL_CLIP: &str = "conditioner.embedders.0.transformer.";
 /// Prefix of SDXL's second text encoder.
 pub const SDXL_OPEN_CLIP: &str = "conditioner.embedders.1.model.";
 
+/// Prefix of the text encoder of SDXL's refiner, which has the second one alone.
+pub const REFINER_OPEN_CLIP: &str = "conditioner.embedders.0.model.";
+
 /// A two-way map between module names; a key is mapped by the longest module name it begins with.
 #[derive(Clone, Debug, Default)]
 pub struct Renames {
