@@ -241,6 +241,17 @@ fn a_model_with_extra_channels_matches_diffusers() {
 }
 
 #[test]
+fn a_family_that_cannot_be_is_refused() {
+    let golden_file = Golden::open("models/sdxl_tiny");
+    let mut recipe = recipe(&pipeline("sdxl_tiny"), "euler_normal", &golden_file.about());
+    recipe.sample.set.insert("family".into(), "sd1".into());
+    let mut session = session();
+    let refused = pollster::block_on(session.render(&recipe, &given(&golden_file), &mut Control::default()));
+    let why = refused.err().expect("refused").to_string();
+    assert!(why.contains("it cannot be SD 1.x: its U-Net has SDXL's added embedding"), "{why}");
+}
+
+#[test]
 fn a_model_that_does_not_fit_is_refused_before_loading() {
     let golden_file = Golden::open("models/sdxl_tiny");
     let recipe = recipe(&pipeline("sdxl_tiny"), "euler_normal", &golden_file.about());

@@ -40,6 +40,8 @@ pub struct Encoder {
 /// A model on the device.
 pub struct Networks {
     gpu: Arc<Gpu>,
+    /// What the checkpoint was taken for.
+    pub(crate) family: ModelFamily,
     /// Tensors that f16 holds as exactly as the file does, and that are so on the device.
     halves: Arc<BTreeSet<String>>,
     /// Slots by [`Part`].
@@ -116,6 +118,7 @@ impl Networks {
         let vae = new_vae(vae_store, checkpoint)?;
         Ok(Networks {
             gpu: gpu.clone(),
+            family: checkpoint.family,
             halves,
             stores,
             allocated: [false; 3],

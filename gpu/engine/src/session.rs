@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use admix_files::adapter::Adapter;
 use admix_files::bundle::Bundle;
-use admix_files::checkpoint::{Checkpoint, OpenOptions};
+use admix_files::checkpoint::{Checkpoint, ModelFamily, OpenOptions};
 use admix_mix::Mixer;
 use admix_mix::recipe::Recipe;
 use admix_tensor::{DeviceOptions, Gpu};
 
 use crate::EngineError;
 use crate::networks::Networks;
+use crate::settings::Options;
 
 /// A session: keeps the device, opened files and the last model's networks from one piece of work to the next.
 pub struct Session {
@@ -92,7 +93,16 @@ impl Session {
 
     /// Opens the checkpoint of a reference: headers and configurations only.
     pub async fn checkpoint(&self, reference: &str) -> Result<Arc<Checkpoint>, EngineError> {
-        Ok(Arc::new(Checkpoint::load(self.bundle(reference, Resolve::Model)?, &OpenOptions::default()).await?))
+        self.checkpoint_as(reference, None).await
+    }
+
+    async fn checkpoint_as(
+        &self,
+        reference: &str,
+        family: Option<ModelFamily>,
+    ) -> Result<Arc<Checkpoint>, EngineError> {
+        let options = OpenOptions { family, ..OpenOptions::default() };
+        Ok(Arc::new(Checkpoint::load(self.bundle(reference, Resolve::Model)?, &options).await?))
     }
 
     /// Opens the adapter of a reference.
@@ -103,8 +113,10 @@ impl Session {
     /// Opens everything a recipe names and checks that it fits together.
     pub async fn open_mix(&self, recipe: &Recipe) -> Result<Mixer, EngineError> {
         let mut checkpoints = HashMap::new();
+        let family = Options::read(&recipe.sample)?.family();
         for reference in recipe.checkpoint_refs() {
-            checkpoints.insert(reference.to_string(), self.checkpoint(reference).await?);
+            let family = family.filter(|_| reference == recipe.base.reference);
+            checkpoints.insert(reference.to_string(), self.checkpoint_as(reference, family).await?);
         }
         let mut adapters = HashMap::new();
         for used in &recipe.adapters {
@@ -119,7 +131,7 @@ impl Session {
     pub(crate) async fn networks_for(&mut self, mixer: &Mixer) -> Result<Networks, EngineError> {
         let key = mixer.base().sha256().await?;
         match self.networks.take() {
-            Some((held, networks)) if held == key => Ok(networks),
+            Some((held, networks)) if held == key && networks.family == mixer.base().family => Ok(networks),
             // Dropped before the next is built: two models need not fit side by side.
             other => {
                 if other.is_some() {

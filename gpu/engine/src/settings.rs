@@ -1,5 +1,6 @@
 //! Sampling settings with every default filled in: command line, recipe, model, program, in that order.
 
+use admix_files::checkpoint::ModelFamily;
 use admix_files::config::SchedulerConfig;
 use admix_mix::Mixer;
 use admix_mix::recipe::{Recipe, Sample};
@@ -127,6 +128,14 @@ impl Sizes {
     }
 }
 
+/// What the model is, where its shapes do not tell it rightly: which padding its tokenizer gets and how its text encoders are read.
+pub const FAMILY: Knob = Knob::choice(
+    "family",
+    "Model family",
+    &["auto", "sd1", "sd2", "sdxl"],
+    "what the base model is; auto: what its shapes say (admix inspect lists why)",
+);
+
 /// Values of the knobs that are neither the solver's nor the schedule's: how prompts are read, what a picture is started from, a second pass.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -137,7 +146,7 @@ pub struct Options {
 impl Options {
     /// Every such knob.
     pub fn knobs() -> impl Iterator<Item = Knob> {
-        [prompt_knobs::ALL, start::KNOBS, mask::ALL, upscale::ALL].into_iter().flatten().copied()
+        [prompt_knobs::ALL, start::KNOBS, mask::ALL, upscale::ALL, &[FAMILY]].into_iter().flatten().copied()
     }
 
     /// The values a recipe sets. Errors: one of them is not known or out of range.
@@ -166,6 +175,16 @@ impl Options {
     /// All values.
     pub fn values(&self) -> &KnobValues {
         &self.values
+    }
+
+    /// What a person says that the base model is.
+    pub fn family(&self) -> Option<ModelFamily> {
+        match self.values.get(&FAMILY) as usize {
+            1 => Some(ModelFamily::Sd1),
+            2 => Some(ModelFamily::Sd2),
+            3 => Some(ModelFamily::Sdxl),
+            _ => None,
+        }
     }
 }
 

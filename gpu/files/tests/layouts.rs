@@ -55,7 +55,7 @@ fn a_folder_is_written_with_the_names_of_ldm() {
 #[test]
 fn every_layout_round_trips() {
     let dir = tempfile::tempdir().unwrap();
-    for name in ["sd1_tiny", "sd2_tiny", "odd_widths", "sd1_4level"] {
+    for name in ["sd1_tiny", "sd2_tiny", "odd_widths", "sd1_4level", "refiner_tiny"] {
         let c = Checkpoint::open(model(name, dir.path())).unwrap();
         c.check_renderable().unwrap();
         assert_eq!(c.format, Format::Diffusers);
@@ -75,7 +75,14 @@ fn every_layout_round_trips() {
             assert_eq!(heads(&again), heads(&c), "{name} {layout:?}");
             assert_eq!(again.prediction(), c.prediction(), "{name} {layout:?}");
             assert_eq!(again.vae.as_ref().unwrap().scaling_factor, c.vae.as_ref().unwrap().scaling_factor);
-            assert_eq!(again.text_encoder.as_ref().unwrap().hidden_act, c.text_encoder.as_ref().unwrap().hidden_act);
+            let act =
+                |c: &Checkpoint| c.text_encoder.as_ref().or(c.text_encoder_2.as_ref()).unwrap().hidden_act.clone();
+            assert_eq!(act(&again), act(&c));
+            assert_eq!(
+                (again.is_refiner(), again.zero_empty_negative),
+                (c.is_refiner(), c.zero_empty_negative),
+                "{name}"
+            );
             // And from there to a folder again.
             let folder = out.with_extension("folder");
             let export = ready(again.export(Layout::Diffusers)).unwrap();
@@ -136,6 +143,71 @@ fn the_prediction_of_an_sd2_file_is_a_guess_that_can_be_overridden() {
     // A guess stays a guess when written on, a statement stays a statement.
     assert!(!bare.config_metadata()[Hints::KEY].contains("prediction_type"));
     assert!(told.config_metadata()[Hints::KEY].contains("prediction_type"));
+}
+
+/// U-Nets as other programs keep them in a folder of their own: the names of the whole checkpoint, with the prefix and without.
+#[test]
+fn a_unet_alone_opens_under_either_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let c = Checkpoint::open(model("sd1_4level", dir.path())).unwrap();
+    let export = ready(c.export(Layout::Ldm)).unwrap();
+    let whole = dir.path().join("whole.safetensors");
+    write(&c, &export, &whole);
+    let whole = Checkpoint::open(&whole).unwrap();
+    for prefix in ["", ldm::UNET] {
+        let bundle = renamed(&whole, |key| Some(format!("{prefix}{}", key.strip_prefix(ldm::UNET)?)));
+        let alone = ready(Checkpoint::load(bundle, &OpenOptions::default())).unwrap();
+        assert_eq!(alone.family, ModelFamily::Sd1);
+        assert!(alone.vae.is_none() && alone.text_encoder.is_none());
+        alone.validate().unwrap();
+        let mine: Vec<_> = weights(&alone);
+        let theirs: Vec<_> = weights(&c).into_iter().filter(|t| t.0.starts_with("unet.")).collect();
+        assert!(mine == theirs, "{prefix:?}");
+    }
+}
+
+/// A single file with some of another's tensors, under other keys.
+fn renamed(of: &Checkpoint, key: impl Fn(&str) -> Option<String>) -> admix_files::Bundle {
+    use admix_files::safetensors::{TensorSpec, write_to_vec};
+    let (mut specs, mut data) = (Vec::new(), Vec::new());
+    for (name, t) in &of.tensors {
+        if let Some(name_there) = key(&t.key) {
+            specs.push(TensorSpec { name: name_there, dtype: t.info.dtype, shape: t.info.shape.clone() });
+            data.push(ready(of.read_raw(name)).unwrap());
+        }
+    }
+    let bytes = write_to_vec(&specs, &Default::default(), data).unwrap();
+    admix_files::Bundle::file("x.safetensors", std::sync::Arc::new(admix_files::MemSource::new(bytes)))
+}
+
+#[test]
+fn the_family_can_be_overridden_where_the_shapes_allow_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = model("sd1_tiny", dir.path());
+    let told = |family| Checkpoint::open_with(&path, &OpenOptions { family: Some(family), ..OpenOptions::default() });
+    let c = told(ModelFamily::Sd2).unwrap();
+    assert_eq!(c.family, ModelFamily::Sd2);
+    let evidence = c.evidence.iter().find(|e| e.about == "family").unwrap();
+    assert_eq!((evidence.value.as_str(), evidence.because.as_str()), ("sd2", "the caller says so"));
+    let e = told(ModelFamily::Sdxl).err().unwrap().to_string();
+    assert!(e.contains("it cannot be SDXL: its U-Net lacks"), "{e}");
+}
+
+#[test]
+fn models_of_other_kinds_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let c = Checkpoint::open(model("sd1_4level", dir.path())).unwrap();
+    let whole = dir.path().join("whole.safetensors");
+    write(&c, &ready(c.export(Layout::Ldm)).unwrap(), &whole);
+    let whole = Checkpoint::open(&whole).unwrap();
+    // An all-in-one file: its VAE has Stable Diffusion's names, its denoiser has not.
+    let bundle = renamed(&whole, |key| match key.strip_prefix(ldm::UNET) {
+        Some("out.2.weight") => Some(format!("{}joint_blocks.0.context_block.attn.qkv.weight", ldm::UNET)),
+        Some(_) => None,
+        None => key.starts_with(ldm::VAE).then(|| key.to_owned()),
+    });
+    let e = ready(Checkpoint::load(bundle, &OpenOptions::default())).err().unwrap();
+    assert!(e.is_user_fault() && e.to_string().contains("this is an SD 3 model"), "{e}");
 }
 
 #[test]

@@ -103,6 +103,19 @@ impl Checkpoint {
         (ModelFamily::Sd1, format!("the U-Net's attention blocks are entered by 1x1 convolutions, {reads}"))
     }
 
+    /// Refuses a family that the U-Net cannot be of.
+    pub(super) fn check_family(&self, family: ModelFamily) -> Result<()> {
+        let Some(unet) = &self.unet else { return Ok(()) };
+        let is_xl = unet.addition_embed_type.as_deref() == Some("text_time");
+        if is_xl == (family == ModelFamily::Sdxl) {
+            return Ok(());
+        }
+        let has = if is_xl { "has" } else { "lacks" };
+        let why =
+            format!("it cannot be {}: its U-Net {has} SDXL's added embedding of pooled text and sizes", family.label());
+        Err(Error::Mismatch { file: self.name.clone(), why })
+    }
+
     /// Layer of the text encoder that sampling reads by default, counted from the end, with the reason.
     pub(super) fn find_clip_skip(&self) -> (usize, String) {
         if self.family == ModelFamily::Sdxl {

@@ -3,6 +3,7 @@
 mod detect;
 mod export;
 mod folder;
+mod recognised;
 mod single;
 mod validate;
 
@@ -189,6 +190,8 @@ pub struct OpenOptions {
     pub variant: Option<String>,
     /// What the U-Net predicts, instead of what the file says.
     pub prediction: Option<Prediction>,
+    /// What it is, instead of what its shapes say.
+    pub family: Option<ModelFamily>,
 }
 
 /// An opened checkpoint: headers and configurations are read, tensor data is not.
@@ -260,7 +263,13 @@ impl Checkpoint {
             checkpoint.prediction_stated = true;
             checkpoint.evidence.push(Evidence::new("prediction", prediction.name(), "the caller says so"));
         }
-        let (family, why_family) = checkpoint.find_family();
+        let (family, why_family) = match options.family {
+            Some(family) => {
+                checkpoint.check_family(family)?;
+                (family, "the caller says so".into())
+            }
+            None => checkpoint.find_family(),
+        };
         checkpoint.family = family;
         let (clip_skip, why_skip) = checkpoint.find_clip_skip();
         checkpoint.clip_skip = clip_skip;

@@ -2,6 +2,7 @@
 
 use super::detect;
 use super::folder::{Found, component_of_config};
+use super::recognised::recognise;
 use super::{Checkpoint, Evidence, Format, ModelFamily, Part, TensorRef, TokenizerFiles};
 use crate::bundle::Bundle;
 use crate::config::{Prediction, SchedulerConfig, TextConfig};
@@ -50,6 +51,10 @@ pub(super) async fn load(bundle: Bundle) -> Result<Checkpoint> {
         return Err(not_a_checkpoint(&file, &index));
     }
     infer(&file, &mut found, open_clip, &hints)?;
+    if found.unet.is_none() && index.tensors.keys().any(|k| k.starts_with(ldm::UNET)) {
+        // A VAE that such a file brings along would open; the denoiser is what people want of it.
+        return Err(not_a_checkpoint(&file, &index));
+    }
     let tokenizer = match index.metadata.get(TokenizerFiles::METADATA) {
         Some(text) => Some(TokenizerFiles::from_metadata(&file, text)?),
         None => None,
@@ -94,6 +99,8 @@ fn is_adapter(index: &Index) -> bool {
 fn not_a_checkpoint(file: &str, index: &Index) -> Error {
     let why = if is_adapter(index) {
         "this is an adapter, not a checkpoint; give it with --adapter".to_owned()
+    } else if let Some(label) = recognise(index.tensors.keys().map(String::as_str)) {
+        format!("this is {label}, which this program does not run")
     } else {
         let keys = first_few(index.tensors.keys().map(|k| format!("`{k}`")), 3);
         format!("no known kind of checkpoint; its keys begin with {keys}")
@@ -196,13 +203,7 @@ async fn read_component(bundle: &Bundle, index: &Index, found: &mut Found) -> Re
     } else if has("text_model.embeddings.token_embedding.weight") || has("embeddings.token_embedding.weight") {
         Some("text_encoder")
     } else if has("input_blocks.0.0.weight") && has("time_embed.0.weight") {
-        return Err(Error::NotA {
-            file,
-            why: format!(
-                "a U-Net with ldm names but without the prefix `{}`; convert it or use the whole checkpoint",
-                ldm::UNET
-            ),
-        });
+        Some("unet")
     } else {
         None
     };
@@ -213,20 +214,22 @@ async fn read_component(bundle: &Bundle, index: &Index, found: &mut Found) -> Re
             found.configure(component, &format!("config.json beside {file}"), &text)?;
         }
     }
-    // An autoencoder on its own often keeps its ldm names.
+    // An autoencoder or a U-Net on its own often keeps its ldm names.
     let keys = || index.tensors.keys().map(String::as_str);
-    let renames = (component == "vae" && keys().any(|k| k.starts_with("encoder.down.")))
-        .then(|| VaeBlocks::from_keys(keys()).map(|b| b.renames()))
-        .flatten();
+    let renames = match component {
+        "vae" if keys().any(|k| k.starts_with("encoder.down.")) => VaeBlocks::from_keys(keys()).map(|b| b.renames()),
+        "unet" if has("input_blocks.0.0.weight") => UNetBlocks::from_keys(keys()).map(|b| b.renames()),
+        _ => None,
+    };
     for (key, info) in index.tensors.clone() {
         match &renames {
             None => found.put(component, 0, key, info, &file)?,
             Some(r) => match r.canonical(&key) {
                 Some(name) => {
-                    let shape =
-                        if name.contains(".attentions.") { as_matrix(&info.shape) } else { &info.shape }.to_vec();
+                    let matrix = component == "vae" && name.contains(".attentions.");
+                    let shape = if matrix { as_matrix(&info.shape) } else { &info.shape }.to_vec();
                     let tensor = TensorRef { source: 0, key, info, shape, transform: Transform::Same };
-                    found.tensors.insert(format!("vae.{name}"), tensor);
+                    found.tensors.insert(format!("{component}.{name}"), tensor);
                 }
                 None => keep_extra(found, key, info),
             },
