@@ -34,10 +34,13 @@ export default {
     await tab.load(url);
     await tab.page.evaluate(() => navigator.serviceWorker.ready);
     // Models are kept in the background after the page itself.
-    await tab.until("all models in the cache", async () => {
+    const worker = await readFile(join(process.env.ADMIX_DIST, "sw.js"), "utf8");
+    const assets = JSON.parse(worker.match(/const ASSETS = (\[.*\]);/)[1]);
+    assert.ok(assets.some((path) => path.includes("/vae/")), assets);
+    await tab.until("all models in the cache", async (assets) => {
       const keys = (await (await caches.open("admix-assets")).keys()).map((request) => request.url);
-      return keys.some((key) => key.includes("/models/mini/unet/")) && keys.some((key) => key.includes("/adapters/"));
-    }, 60);
+      return assets.every((path) => keys.some((key) => key.endsWith(`/${path}`)));
+    }, 60, assets);
     await server.stop();
     await tab.page.reload();
     await tab.ready();

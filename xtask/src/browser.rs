@@ -1,17 +1,21 @@
 //! The browser version's page, and the tests that drive it in a real Chromium (`tests/browser`).
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::process::{command, find, release_binary, root, run as run_command, target_dir};
 use crate::setup::{self, Need};
+use crate::test::Outcome;
 use crate::web;
 
 /// The profile of the page that is tested: the one for people takes minutes longer to build and runs the same code.
 const PROFILE: &str = "wasm-dev";
 /// What Chromium is called: on Debian, elsewhere, and Google's own.
 const CHROMIUM: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
+/// This run has built the page already.
+static IS_BUILT: AtomicBool = AtomicBool::new(false);
 
 fn dist() -> Result<PathBuf> {
     Ok(target_dir()?.join("browser").join("dist"))
@@ -22,24 +26,31 @@ pub fn page() -> Result<()> {
     let dist = dist()?;
     std::fs::create_dir_all(dist.parent().context("it has a folder")?)
         .context("cannot create the folder of the page")?;
-    web::build(PROFILE, "admix_app", &dist)
+    web::build(PROFILE, "admix_app", &dist)?;
+    IS_BUILT.store(true, Ordering::Relaxed);
+    Ok(())
 }
 
-/// Drives the page and compares it with the release build of `admix`.
-pub fn run() -> Result<()> {
-    setup::ensure(Need::Browser)?;
-    let dist = dist()?;
-    if !dist.join("index.html").is_file() {
+/// Drives the page and compares it with the release build of `admix`. Not where there is no Chromium and none can be had.
+pub fn run() -> Result<Outcome> {
+    if let Err(error) = setup::ensure(Need::Browser) {
+        eprintln!("{error:#}");
+    }
+    let chromium = CHROMIUM.iter().find_map(|name| find(name));
+    let (Some(chromium), Some(_), Some(_)) = (chromium, find("node"), find("npm")) else {
+        return Ok(Outcome::Skipped(format!("it needs {}", setup::advice(Need::Browser))));
+    };
+    if !IS_BUILT.load(Ordering::Relaxed) {
         page()?;
     }
     let program = release_binary("admix")?;
     ensure!(program.is_file(), "{} is missing: `cargo xtask test build` makes it", program.display());
-    let chromium = CHROMIUM.iter().find_map(|name| find(name)).context("there is no Chromium here")?;
     let tests = root().join("tests/browser");
     // Into the tree, where node looks; git ignores it.
     let mut install = command("npm");
     run_command(install.args(["ci", "--no-audit", "--no-fund"]).current_dir(&tests))?;
     let mut drive = command("node");
-    drive.arg(tests.join("run.mjs")).env("ADMIX_DIST", dist).env("ADMIX_BIN", program).env("ADMIX_CHROMIUM", chromium);
-    run_command(drive.env("ADMIX_OUT", target_dir()?))
+    drive.arg(tests.join("run.mjs")).env("ADMIX_DIST", dist()?).env("ADMIX_BIN", program);
+    drive.env("ADMIX_CHROMIUM", chromium).env("ADMIX_OUT", target_dir()?);
+    run_command(&mut drive).map(Outcome::from)
 }

@@ -20,7 +20,7 @@ Usage: cargo xtask COMMAND
   run [ADMIX ARGUMENTS]    build the program and start it: the studio where there is a display, otherwise the
                            built-in demo into out/. With arguments: `cargo xtask run bench --quick`
   test [PART]...           everything that has to pass before a change goes in. Parts, in order:
-                           setup fmt clippy doc build tests shaders end-to-end wasm; `browser` when named
+                           setup fmt clippy doc build tests shaders end-to-end wasm browser
        --keep-going        do not stop at the first part that fails
   web  [--serve [PORT]]    build the browser version into dist/; --serve shows it on http://127.0.0.1:8080
        --profile NAME      `wasm-dev` builds faster and runs slower

@@ -68,6 +68,14 @@ pub fn ensure(need: Need) -> Result<()> {
     }
 }
 
+/// What to install for this, in a line.
+pub fn advice(need: Need) -> String {
+    match Os::here() {
+        Os::Debian => format!("these packages: sudo apt-get install {}", debian_packages(need).join(" ")),
+        os => os.advice(need).into(),
+    }
+}
+
 /// Whether this is Debian or one of its relatives, where `DebianWasm` can be had.
 pub fn is_debian() -> bool {
     Os::here() == Os::Debian

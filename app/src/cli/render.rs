@@ -109,7 +109,7 @@ pub fn run(args: &RenderArgs, json: bool) -> Result<(), Fault> {
     session.libraries.clone_from(&args.library);
     let mut bar = Bar::new();
     let listener: Box<dyn FnMut(admix_engine::Progress) + Send> = Box::new(move |p| bar.report(&p));
-    let mut control = Control { listener: Some(listener), cancel, preview_every: 0, is_quick: false };
+    let mut control = Control { listener: Some(listener), cancel, ..Control::default() };
     let rendered = pollster::block_on(session.render(&recipe, &given, &mut control));
     // The bar goes before anything is said.
     drop(control.listener.take());

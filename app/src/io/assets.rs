@@ -117,11 +117,11 @@ pub async fn bundles() -> Result<Vec<(String, Bundle)>, String> {
     if out.is_empty() { Err("this page was built without models".into()) } else { Ok(out) }
 }
 
-/// A file beside the page, fetched whole when it is first read and kept: built-in files are small.
+/// A file beside the page, fetched whole when it is first read and kept, in the browser's memory: built-in files are small.
 struct PageSource {
     url: String,
     len: u64,
-    bytes: RefCell<Option<Arc<[u8]>>>,
+    bytes: RefCell<Option<js_sys::Uint8Array>>,
 }
 
 impl PageSource {
@@ -129,7 +129,7 @@ impl PageSource {
         PageSource { url: format!("assets/{path}"), len, bytes: RefCell::new(None) }
     }
 
-    async fn fetch(&self) -> Result<Arc<[u8]>, Error> {
+    async fn fetch(&self) -> Result<js_sys::Uint8Array, Error> {
         if let Some(bytes) = &*self.bytes.borrow() {
             return Ok(bytes.clone());
         }
@@ -142,11 +142,13 @@ impl PageSource {
         }
         let buffer = response.array_buffer().map_err(|e| failed(&e))?;
         let buffer = JsFuture::from(buffer).await.map_err(|e| failed(&e))?;
-        let bytes: Arc<[u8]> = js_sys::Uint8Array::new(&buffer).to_vec().into();
-        if bytes.len() as u64 != self.len {
-            let why =
-                format!("{} has {} bytes where {} were expected; load the page again", self.url, bytes.len(), self.len);
-            return Err(Error::Usage(why));
+        let bytes = js_sys::Uint8Array::new(&buffer);
+        if u64::from(bytes.length()) != self.len {
+            let (there, len) = (bytes.length(), self.len);
+            return Err(Error::Usage(format!(
+                "{} has {there} bytes where {len} were expected; load the page again",
+                self.url
+            )));
         }
         *self.bytes.borrow_mut() = Some(bytes.clone());
         Ok(bytes)
@@ -162,10 +164,23 @@ impl ByteSource for PageSource {
         Box::pin(async move {
             let bytes = self.fetch().await?;
             breathe().await;
-            let part = bytes.get(range.start as usize..range.end as usize);
-            part.map(<[u8]>::to_vec)
-                .ok_or_else(|| Error::Usage(format!("{}: bytes {range:?} are beyond its end", self.url)))
+            if range.start > range.end || range.end > self.len {
+                return Err(Error::Usage(format!("{}: bytes {range:?} are beyond its end", self.url)));
+            }
+            // Built-in files are far smaller than 4 GB.
+            Ok(bytes.subarray(range.start as u32, range.end as u32).to_vec())
         })
+    }
+
+    fn sha256(&self) -> Option<ReadFuture<'_>> {
+        Some(Box::pin(async move {
+            let bytes = self.fetch().await?;
+            let failed = |e: JsValue| Error::Usage(say("the browser does not hash", &e));
+            let crypto = web_sys::window().ok_or_else(|| Error::Usage("there is no page".into()))?.crypto();
+            let subtle = crypto.map_err(failed)?.subtle();
+            let digest = subtle.digest_with_str_and_js_u8_array("SHA-256", &bytes).map_err(failed)?;
+            Ok(js_sys::Uint8Array::new(&JsFuture::from(digest).await.map_err(failed)?).to_vec())
+        }))
     }
 
     fn identity(&self) -> Option<String> {

@@ -58,6 +58,18 @@ pub enum Incoming {
     Failed(String),
 }
 
+impl Incoming {
+    /// Word of a graphics device that was lost and opened anew.
+    pub fn lost(reason: &str) -> Incoming {
+        let dot = if reason.is_empty() { "." } else { ": " };
+        Incoming::Notice {
+            title: format!("The graphics device was lost{dot}{reason}"),
+            line: "It was opened anew. Settings, files and pictures are as they were; what was being made has to be made again."
+                .into(),
+        }
+    }
+}
+
 /// Where readers leave what came in.
 #[derive(Clone)]
 pub struct Inbox {

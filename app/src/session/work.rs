@@ -176,6 +176,8 @@ pub struct ModelCard {
     pub dtype: String,
     /// Pixels it was made for: width, height.
     pub native: [u32; 2],
+    /// Layer of the text encoder that it reads by itself, counted from the end.
+    pub clip_skip: u32,
     /// The first part that a picture needs and the file has not: it can be mixed in, but not stand alone.
     pub lacks: Option<String>,
     /// Why it cannot be run, if it cannot.

@@ -86,6 +86,8 @@ fn trouble(error: &EngineError) -> Trouble {
 async fn do_render(session: &mut Session, id: u64, render: Render, mut control: Control) -> News {
     // Studies are small and many: only their result is looked at.
     control.preview_every = if render.purpose == super::Purpose::Study { 0 } else { 1 };
+    // Something that is being dragged is looked at on its way; a picture that was asked for comes sooner with fewer previews.
+    control.preview_share = if render.purpose == super::Purpose::Scrub { 0.5 } else { 0.2 };
     control.is_quick = render.is_quick;
     match session.render(&render.recipe, &render.given, &mut control).await {
         Ok(rendered) => {
@@ -144,6 +146,7 @@ fn model_card(checkpoint: &Checkpoint) -> ModelCard {
         parameters: checkpoint.parameters(),
         dtype: checkpoint.dtype().map_or_else(|| "?".into(), |d| d.name().to_string()),
         native: [native[1] * factor, native[0] * factor].map(|v| v as u32),
+        clip_skip: checkpoint.clip_skip as u32,
         lacks: [
             ("U-Net", checkpoint.unet.is_some()),
             ("VAE", checkpoint.vae.is_some()),

@@ -12,6 +12,8 @@ use super::document::Document;
 use super::frame::FrameTimes;
 use super::history::History;
 use super::live::LiveRender;
+#[cfg(not(target_arch = "wasm32"))]
+use super::loss::Loss;
 use super::notices::Notices;
 use super::panels::palette::CommandPalette;
 use super::prefs::{Prefs, Saved};
@@ -76,9 +78,13 @@ pub struct Studio {
     pub suggest: super::panels::suggest::Suggest,
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) watch: Watch,
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) loss: Loss,
     pub(super) undo: Undoer<Document>,
     pub(super) live_render: LiveRender,
     pub(super) gpu: Arc<Gpu>,
+    /// Memory that was free when it was last asked for.
+    pub(super) free: std::cell::Cell<Option<(web_time::Instant, Option<u64>)>>,
     pub(super) counted: Option<(String, [String; 2])>,
     pub(super) exported: Option<Recipe>,
     pub(super) export_places: Arc<std::sync::Mutex<Vec<(Recipe, crate::io::Place)>>>,
@@ -99,7 +105,7 @@ impl Studio {
         kept::forget(old);
         // In the tab the page around it watches the device and opens another.
         #[cfg(not(target_arch = "wasm32"))]
-        studio.watch_device(&state.device);
+        studio.loss.watch(&state.device, &creation.egui_ctx);
         Ok(studio)
     }
 
@@ -118,6 +124,8 @@ impl Studio {
             document,
             #[cfg(not(target_arch = "wasm32"))]
             watch: Watch::start(&saved.prefs.watched, inbox.clone()),
+            #[cfg(not(target_arch = "wasm32"))]
+            loss: Loss::default(),
             strip: None,
             grid: None,
             grid_setup: saved.grid,
@@ -142,6 +150,7 @@ impl Studio {
             undo: Undoer::with_settings(Settings { max_undos: 200, stable_time: 0.4, auto_save_interval: 30.0 }),
             live_render: LiveRender::default(),
             gpu,
+            free: Default::default(),
             counted: None,
             exported: None,
             export_places: Arc::default(),
@@ -159,19 +168,12 @@ impl Studio {
         }
     }
 
-    /// Says so when the device is lost. egui's own drawing lies on it too, so nothing but another start helps.
-    #[cfg(not(target_arch = "wasm32"))]
-    fn watch_device(&self, device: &eframe::wgpu::Device) {
-        let inbox = self.inbox.clone();
-        device.set_device_lost_callback(move |reason, text| {
-            // The end of the program lets go of the device, too.
-            if reason == eframe::wgpu::DeviceLostReason::Unknown {
-                inbox.put(crate::io::dropped::Incoming::Notice {
-                    title: format!("The graphics device was lost: {text}"),
-                    line: "Start Admix again; settings and pictures are kept.".into(),
-                });
-            }
-        });
+    /// Gives the device back and opens it anew: after a new driver, or when its memory seems stuck.
+    pub fn reopen_device(&mut self) {
+        self.desk.cancel(true);
+        #[cfg(not(target_arch = "wasm32"))]
+        self.loss.expect();
+        self.gpu.device.destroy();
     }
 
     /// The work in progress.
@@ -206,9 +208,13 @@ impl Studio {
             let turning = context.input(|i| i.pointer.any_down());
             self.live_render.follow(&self.document, &mut self.desk, now, turning, context);
         }
-        // The model in use has its card whether or not its row is in sight: size, memory and help come from it.
-        let base = self.document.recipe.base.reference.clone();
-        if let Some(at) = self.shelf.place(&base) {
+        // What is in the mix has its card whether or not its row is in sight: size, memory, triggers and what can be swapped come from it.
+        let recipe = &self.document.recipe;
+        let base = recipe.base.reference.clone();
+        let models = recipe.merge.iter().flat_map(|s| s.models.iter().map(|m| &m.source.reference));
+        let used = [&base].into_iter().chain(models).chain(recipe.adapters.iter().map(|a| &a.source.reference));
+        let places: Vec<usize> = used.filter_map(|reference| self.shelf.place(reference)).collect();
+        for at in places {
             self.shelf.ask(&mut self.desk, at, &base);
         }
         self.idle_work(context);
@@ -220,6 +226,8 @@ impl Studio {
         let context = ui.ctx().clone();
         // Tests make the studio before its window.
         self.context = context.clone();
+        #[cfg(not(target_arch = "wasm32"))]
+        self.leave_if_lost(&context);
         self.tick(&context);
         self.shortcuts(&context);
         super::layout::show(self, ui);
@@ -244,6 +252,11 @@ impl eframe::App for Studio {
 
     fn auto_save_interval(&self) -> std::time::Duration {
         std::time::Duration::from_secs(5)
+    }
+
+    /// Not in the tab: what egui remembers (which headings are folded) takes as long to write as everything that matters.
+    fn persist_egui_memory(&self) -> bool {
+        cfg!(not(target_arch = "wasm32"))
     }
 
     fn on_exit(&mut self) {

@@ -2,7 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::PoisonError;
 
+#[cfg(not(target_arch = "wasm32"))]
+use super::loss::{Legacy, Losses};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::io::dropped::Incoming;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::io::{kept, store};
 use eframe::egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
@@ -17,7 +23,7 @@ pub fn wgpu_options() -> WgpuConfiguration {
 }
 
 /// Where the program keeps what it makes. Tests and trial runs name a place of their own.
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(not(any(target_arch = "wasm32", test)))]
 pub fn data_folder() -> Option<std::path::PathBuf> {
     match std::env::var_os("ADMIX_DATA") {
         Some(path) => Some(path.into()),
@@ -72,21 +78,40 @@ pub fn run(files: &[std::path::PathBuf]) -> Result<(), String> {
         persistence_path,
         ..Default::default()
     };
-    let files = files.to_vec();
-    let keys = pollster::block_on(store::keys(kept::HISTORY)).unwrap_or_else(|error| {
+    let mut files = files.to_vec();
+    let mut keys = pollster::block_on(store::keys(kept::HISTORY)).unwrap_or_else(|error| {
         log::warn!("{error}");
         Vec::new()
     });
-    eframe::run_native(
-        "Admix",
-        options,
-        Box::new(move |creation| {
+    let legacy = Legacy::default();
+    let take = || legacy.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let mut losses = Losses::default();
+    let mut left: Option<(super::Carried, String)> = None;
+    loop {
+        let (files, keys) = (std::mem::take(&mut files), std::mem::take(&mut keys));
+        let (next, carried) = (legacy.clone(), left.take());
+        let create = move |creation: &eframe::CreationContext<'_>| {
             let mut studio = super::Studio::new(creation, keys)?;
+            studio.loss.legacy = Some(next);
             studio.take_files(files.iter().map(|f| crate::io::dropped::from_path(f)));
-            Ok(Box::new(studio))
-        }),
-    )
-    .map_err(|error| {
-        format!("the window cannot open: {error}; the command line works without one (admix render --help)")
-    })
+            if let Some((carried, reason)) = carried {
+                studio.join(carried);
+                studio.inbox.put(Incoming::lost(&reason));
+            }
+            Ok(Box::new(studio) as Box<dyn eframe::App>)
+        };
+        eframe::run_native("Admix", options.clone(), Box::new(create)).map_err(|error| {
+            format!("the window cannot open: {error}; the command line works without one (admix render --help)")
+        })?;
+        left = take();
+        match &left {
+            None => return Ok(()),
+            Some((_, reason)) if !losses.may_go_on() => {
+                return Err(format!(
+                    "the graphics device is lost again and again ({reason}); settings and pictures are kept"
+                ));
+            }
+            Some(_) => {}
+        }
+    }
 }

@@ -57,10 +57,14 @@ impl Entry {
     }
 }
 
+/// A picture as egui takes them.
+pub fn color_image(picture: &Picture) -> ColorImage {
+    ColorImage::from_rgb([picture.width, picture.height], &picture.rgb)
+}
+
 /// A picture as a texture.
 pub fn upload(context: &Context, picture: &Picture) -> TextureHandle {
-    let image = ColorImage::from_rgb([picture.width, picture.height], &picture.rgb);
-    context.load_texture("picture", image, TextureOptions::LINEAR)
+    context.load_texture("picture", color_image(picture), TextureOptions::LINEAR)
 }
 
 /// All pictures, oldest first.
@@ -120,7 +124,6 @@ impl History {
     }
 
     /// Lets go of everything that lies on the device.
-    #[cfg(target_arch = "wasm32")]
     pub fn drop_textures(&mut self) {
         for entry in &mut self.entries {
             entry.textures.clear();

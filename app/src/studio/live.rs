@@ -1,6 +1,7 @@
 //! When to make which picture while something is being turned.
 
 use admix_engine::mix::Recipe;
+use admix_engine::sample::{Knob, registry};
 
 use super::document::Document;
 use crate::session::{Desk, Purpose, Render, Work};
@@ -21,11 +22,43 @@ pub struct LiveRender {
     scrub_due: bool,
 }
 
-/// Fewer steps and one picture, for a quick look.
+/// Solvers of the same equation as Euler's that gain from having many steps. With six they go astray: with DPM++ 2M on Karras' schedule at CFG 5 the
+/// built-in model is 13 dB from the picture of 20 steps, with Euler 27 dB. Samplers that add noise lead elsewhere and stay.
+const SLOW_STARTERS: &[&str] = &[
+    "dpmpp_2m",
+    "heun",
+    "heunpp2",
+    "dpm_2",
+    "dpm_fast",
+    "lms",
+    "pndm",
+    "ipndm",
+    "ipndm_v",
+    "deis",
+    "unipc",
+    "res_multistep",
+    "dc_solver",
+    "gradient_estimation",
+];
+
+/// Fewer steps, a solver that is good at few, and one picture, for a quick look.
 pub fn quick(recipe: &Recipe) -> Recipe {
     let mut recipe = recipe.clone();
-    recipe.sample.steps = Some(recipe.sample.steps.unwrap_or(20).min(SCRUB_STEPS));
-    recipe.sample.batch = Some(1);
+    let sample = &mut recipe.sample;
+    let steps = sample.steps.unwrap_or(20);
+    if steps > SCRUB_STEPS {
+        let now = registry::sampler(sample.sampler.as_deref().unwrap_or("dpmpp_2m")).map(|s| s.info());
+        if let (Ok(now), Ok(euler)) = (now, registry::sampler("euler").map(|s| s.info()))
+            && SLOW_STARTERS.contains(&now.name)
+        {
+            // A knob that Euler does not have would be an error.
+            let has = |knobs: &[Knob], name: &str| knobs.iter().any(|k| k.name == name);
+            sample.set.retain(|name, _| !has(now.knobs, name) || has(euler.knobs, name));
+            sample.sampler = Some(euler.name.into());
+        }
+    }
+    sample.steps = Some(steps.min(SCRUB_STEPS));
+    sample.batch = Some(1);
     recipe
 }
 
@@ -65,5 +98,27 @@ impl LiveRender {
             }
             context.request_repaint_after(std::time::Duration::from_millis(40));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quick_looks_take_a_solver_that_suits_few_steps() {
+        for name in SLOW_STARTERS {
+            assert!(registry::sampler(name).is_ok_and(|s| s.info().name == *name), "{name} is not a sampler");
+        }
+        let mut recipe = Document::default().recipe;
+        recipe.sample.set.insert("rho".into(), 5.0.into());
+        let fast = quick(&recipe);
+        assert_eq!((fast.sample.sampler.as_deref(), fast.sample.steps), (Some("euler"), Some(SCRUB_STEPS)));
+        assert!(fast.sample.set.contains_key("rho"), "the schedule's knob stays");
+        // Noise leads elsewhere, and who asks for few steps knows which sampler.
+        recipe.sample.sampler = Some("euler_ancestral".into());
+        assert_eq!(quick(&recipe).sample.sampler.as_deref(), Some("euler_ancestral"));
+        (recipe.sample.sampler, recipe.sample.steps) = (Some("unipc".into()), Some(4));
+        assert_eq!((quick(&recipe).sample.sampler.as_deref(), quick(&recipe).sample.steps), (Some("unipc"), Some(4)));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Studio;
 use crate::io::pick;
-use crate::session::Card;
+use crate::session::{Card, ModelCard};
 
 impl Studio {
     /// Takes another model as the base.
@@ -22,12 +22,17 @@ impl Studio {
         }
     }
 
-    /// Pixels the model in use was made for, once its card is there.
-    pub fn native_size(&self) -> Option<[u32; 2]> {
+    /// What is known of the model in use, once its card is there.
+    pub fn model_card(&self) -> Option<&ModelCard> {
         match &self.shelf.find(&self.document.recipe.base.reference)?.card {
-            Some(Ok(Card::Model(m))) => Some(m.native),
+            Some(Ok(Card::Model(m))) => Some(m),
             _ => None,
         }
+    }
+
+    /// Pixels the model in use was made for, once its card is there.
+    pub fn native_size(&self) -> Option<[u32; 2]> {
+        self.model_card().map(|m| m.native)
     }
 
     /// Puts an adapter into the mix, with its first trigger if the prompt has none of them.
@@ -68,8 +73,7 @@ impl Studio {
 
     /// Bytes a render of these settings takes, and a line about it.
     pub fn memory_estimate(&self) -> Option<(f64, String)> {
-        let item = self.shelf.find(&self.document.recipe.base.reference)?;
-        let Some(Ok(Card::Model(m))) = &item.card else { return None };
+        let m = self.model_card()?;
         let s = &self.document.recipe.sample;
         let pixels = f64::from(s.width.unwrap_or(m.native[0])) * f64::from(s.height.unwrap_or(m.native[1]));
         let models = 1.0 + self.document.recipe.merge.iter().map(|s| s.models.len() as f64).sum::<f64>();
@@ -77,7 +81,23 @@ impl Studio {
         // Activations grow with pixels and with the network's width, which grows with the root of its size.
         let activations = pixels * (m.parameters as f64).sqrt() / 18.0 * f64::from(s.batch.unwrap_or(1));
         let needed = weights * if models > 1.0 { 1.2 } else { 1.0 } + activations;
-        Some((needed, format!("about {} of device memory", bytes(needed))))
+        let text = match self.free_memory() {
+            Some(free) => format!("about {} of {} free", bytes(needed), bytes(free)),
+            None => format!("about {} of device memory", bytes(needed)),
+        };
+        Some((needed, text))
+    }
+
+    /// Bytes that a model may take on the device, where that is known.
+    pub fn free_memory(&self) -> Option<f64> {
+        let now = web_time::Instant::now();
+        // Asking the system takes a tenth of a millisecond, and the answer is for people.
+        let held = self.free.get().filter(|(at, _)| now.duration_since(*at).as_secs() < 2);
+        let (_, free) = held.unwrap_or_else(|| (now, self.gpu.memory(0)));
+        if held.is_none() {
+            self.free.set(Some((now, free)));
+        }
+        free.map(|bytes| bytes as f64)
     }
 }
 

@@ -3,6 +3,7 @@
 mod actions;
 mod app;
 mod canvas;
+mod carried;
 mod document;
 mod fixes;
 mod frame;
@@ -11,6 +12,8 @@ mod incoming;
 mod knob;
 mod layout;
 mod live;
+#[cfg(not(target_arch = "wasm32"))]
+mod loss;
 mod mixing;
 mod news;
 mod notices;
@@ -32,8 +35,7 @@ mod watch;
 mod widgets;
 
 pub use app::Studio;
+pub use carried::Carried;
 #[cfg(not(target_arch = "wasm32"))]
 pub use frame::run;
 pub use frame::wgpu_options;
-#[cfg(target_arch = "wasm32")]
-pub use state::Carried;

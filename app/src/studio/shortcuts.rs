@@ -76,6 +76,7 @@ pub const COMMANDS: &[Command] = &[
         s.document.on.clear();
     }),
     by_name("Start afresh", |s| s.document = Default::default()),
+    by_name("Open the graphics device anew", |s| s.reopen_device()),
     by_name("Frame times", |s| s.show_frames = !s.show_frames),
 ];
 
@@ -84,7 +85,7 @@ pub const POINTER: &[(&str, &str)] = &[
     ("Shift-drag a slider", "Strip of pictures along it; a click adopts one"),
     ("Right-click a control", "The same by menu"),
     ("Click a history picture", "Bring its settings back"),
-    ("Alt-click a history picture", "Compare it with the picture on show"),
+    ("Alt- or Ctrl-click a history picture", "Compare it with the picture on show"),
     ("Drag on a comparison", "Move the wipe"),
     ("Drag across block bars", "Draw weights by block; double-click: all alike"),
     ("Drag a panel's heading", "Move the panel; its edges resize it"),

@@ -106,12 +106,7 @@ async fn rebuild(reason: String) {
                 studio.join(carried);
             }
             dropped::return_known(&studio.inbox);
-            let dot = if reason.is_empty() { "." } else { ": " };
-            let text = format!("The graphics device was lost{dot}{reason}");
-            studio.inbox.put(Incoming::Notice {
-                title: text,
-                line: "It was opened anew. Settings, files and pictures are as they were; what was being made has to be made again.".into(),
-            });
+            studio.inbox.put(Incoming::lost(&reason));
             Ok(studio)
         };
         match launch(&runner, create).await {

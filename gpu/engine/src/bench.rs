@@ -3,6 +3,7 @@
 //! Limits are measured first: copying a large buffer in a shader (bandwidth counts what is read and what is written), and multiply-adds in registers.
 //! Every figure is the median of several warm samples; a sample repeats short work until the clock can tell it.
 
+mod live;
 mod work;
 
 use std::collections::HashMap;
@@ -131,6 +132,10 @@ pub async fn run(session: &mut Session, options: Options, told: &mut dyn FnMut(&
     let mut pictures = Vec::new();
     if let Err(e) = picture(session, &mut pictures).await {
         notes.push(format!("no picture was made: {e}"));
+    }
+    told("a slider that is dragged");
+    if let Err(e) = live::figures(session, &mut pictures).await {
+        notes.push(format!("no preview was made: {e}"));
     }
     let bench = Measure { gpu: gpu.clone(), quick: options.quick };
     told("the device's limits");

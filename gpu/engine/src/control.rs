@@ -77,6 +77,9 @@ pub struct Control {
     pub cancel: Cancel,
     /// Send a preview every so many steps (0: never).
     pub preview_every: usize,
+    /// The most of a run's time that previews may take, as a part of 1: where they cost more than a step there are fewer of them. The first one always
+    /// comes. 0 sets no limit.
+    pub preview_share: f64,
     /// Decode the result with the preview decoder too, where the model ships one: the first picture of the batch, for a quick look.
     pub is_quick: bool,
 }

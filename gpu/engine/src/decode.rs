@@ -1,8 +1,9 @@
 //! Latents to pictures and back, in tiles where a picture is too large to do at once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use admix_model::vae::Vae;
+use admix_model::ModelError;
+use admix_model::vae::{Vae, VaePass};
 use admix_tensor::Gpu;
 use admix_tensor::kernels::Picture as Size;
 
@@ -15,6 +16,34 @@ const WHOLE: usize = 96;
 const TILE: usize = 64;
 /// Latent cells by which neighbouring tiles overlap; their results are blended linearly.
 const OVERLAP: usize = 16;
+
+/// Bytes of intermediate results beyond which a recorded pass is not kept for the next picture.
+const MOST_KEPT: u64 = 64 << 20;
+
+/// A recorded pass of a decoder, kept for the next picture of the same size.
+#[derive(Default)]
+pub(crate) struct Pass(Mutex<Option<(Size, Arc<VaePass>)>>);
+
+impl Pass {
+    /// The pass over latents of `size`, recorded with `record` if the last one was another.
+    pub fn over(
+        &self,
+        size: Size,
+        record: impl FnOnce() -> Result<VaePass, ModelError>,
+    ) -> Result<Arc<VaePass>, ModelError> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, pass)) = held.as_ref().filter(|(of, _)| *of == size) {
+            return Ok(pass.clone());
+        }
+        // Before the next one takes memory of its own.
+        *held = None;
+        let pass = Arc::new(record()?);
+        if pass.program.intermediate_bytes() <= MOST_KEPT {
+            *held = Some((size, pass.clone()));
+        }
+        Ok(pass)
+    }
+}
 
 /// Latent cells along an edge that the device can hold: the widest tensors stand at full resolution, each in one binding, padded by a pixel.
 fn most_cells(limit: u64, widest: usize, factor: usize) -> usize {
@@ -120,8 +149,14 @@ where
     Ok(Grid { h, w, c: out_c, data: sum })
 }
 
-/// Decodes one sample's latents (sampler's scale) to a picture in [-1, 1].
-pub async fn decode(gpu: &Arc<Gpu>, vae: &Vae, latents: &Grid, control: &mut Control) -> Result<Grid, EngineError> {
+/// Decodes one sample's latents (sampler's scale) to a picture in [-1, 1]. `kept`: the pass of the picture before.
+pub(crate) async fn decode(
+    gpu: &Arc<Gpu>,
+    vae: &Vae,
+    kept: &Pass,
+    latents: &Grid,
+    control: &mut Control,
+) -> Result<Grid, EngineError> {
     let config = vae.config();
     let (scale, shift) = (config.scaling_factor as f32, config.shift_factor as f32);
     let data = latents.data.iter().map(|v| v / scale + shift).collect();
@@ -129,7 +164,7 @@ pub async fn decode(gpu: &Arc<Gpu>, vae: &Vae, latents: &Grid, control: &mut Con
     let (tile, overlap) = tiling(gpu, vae, latents.h, latents.w);
     let size = Size { n: 1, h: tile.min(input.h), w: tile.min(input.w) };
     let total = starts(input.h, tile, overlap).len() * starts(input.w, tile, overlap).len();
-    let pass = vae.record_decode(gpu, size)?;
+    let pass = kept.over(size, || vae.record_decode(gpu, size))?;
     let mut done = 0;
     tiled(&input, tile, overlap, (vae.factor(), 1), config.out_channels, async |part: Vec<f32>, _, _| {
         control.report(Progress::Decode { done, total })?;

@@ -8,8 +8,8 @@ use admix_tensor::{Gpu, Tensor};
 
 use crate::EngineError;
 
-/// Elements read at once: 16 MiB of f32. Even, so that f16 chunks end on whole words.
-const CHUNK: usize = 4 << 20;
+/// Elements read at once: 16 MiB of f32, in a browser tab, whose one thread draws as well, 2. Even, so that f16 chunks end on whole words.
+const CHUNK: usize = if cfg!(target_arch = "wasm32") { 1 << 19 } else { 4 << 20 };
 /// Bytes handed to the queue before it is waited for: until then the driver keeps a copy of each.
 const IN_FLIGHT: u64 = 48 << 20;
 

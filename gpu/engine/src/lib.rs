@@ -13,6 +13,7 @@ mod feed;
 mod guides;
 mod infotext;
 pub mod inspect;
+mod kept;
 pub mod mask;
 mod memory;
 pub mod metadata;

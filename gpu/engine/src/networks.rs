@@ -3,6 +3,7 @@
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use admix_files::checkpoint::{Checkpoint, ModelFamily};
@@ -19,13 +20,19 @@ use admix_tensor::kernels::{Pack, Picture as Size, Source, Weight};
 use admix_tensor::{Gpu, Recorder};
 
 use crate::EngineError;
+use crate::conditioning::Text;
 use crate::control::{Control, Progress};
+use crate::decode::Pass;
 use crate::feed::Feed;
+use crate::kept::Kept;
 pub(crate) use turns::Part;
 use turns::Turns;
 
 /// Bytes of sources packed between two submissions: enough to keep the device busy, little enough to keep its memory small.
 const BYTES_PER_SUBMISSION: u64 = 64 << 20;
+
+/// Encoded texts that stay at hand: 77 tokens of SDXL have 600 KB.
+const MOST_TEXTS: usize = 32;
 
 /// A text encoder and the tokenizer whose ids it reads.
 pub struct Encoder {
@@ -61,6 +68,13 @@ pub struct Networks {
     pub vae: Option<Vae>,
     /// A small decoder for previews, where the model ships one.
     pub preview: Option<(Store, PreviewDecoder)>,
+    /// Recorded passes of the decoders at the size they were last used at.
+    pub(crate) preview_pass: Pass,
+    pub(crate) decode_pass: Pass,
+    /// Encoded texts, by everything they depend on.
+    pub(crate) texts: Kept<Text>,
+    /// An adapter acts beside the text encoders' weights.
+    is_text_steered: bool,
     /// What each slot was last filled with.
     filled: BTreeMap<String, String>,
     /// Set while the parts take turns on the device.
@@ -128,6 +142,10 @@ impl Networks {
             unet,
             vae,
             preview: None,
+            preview_pass: Pass::default(),
+            decode_pass: Pass::default(),
+            texts: Kept::new(MOST_TEXTS),
+            is_text_steered: false,
             filled: BTreeMap::new(),
             turns: None,
         })
@@ -278,7 +296,18 @@ impl Networks {
             }
         }
         rec.finish().submit();
+        let mut text = self.encoders.iter_mut().flat_map(|encoder| encoder.text.layers_mut());
+        self.is_text_steered = text.any(|layer| !layer.side.is_empty());
         Ok(ranges)
+    }
+
+    /// Names the text encoders' weights as they are now; none where adapters act beside them, or where they come and go.
+    pub(crate) fn text_state(&self) -> Option<u64> {
+        let mut hasher = DefaultHasher::new();
+        for name in self.stores[Part::Text as usize].slots().keys() {
+            (name, self.filled.get(name)).hash(&mut hasher);
+        }
+        (!self.is_text_steered && self.turns.is_none()).then(|| hasher.finish())
     }
 
     /// Chooses which un-merged adapters take part in what is recorded next.

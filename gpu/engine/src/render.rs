@@ -305,7 +305,7 @@ impl Networks {
         let Some((store, decoder)) = &self.preview else { return Ok(None) };
         let gpu = store.gpu();
         let one = Size { n: 1, ..size };
-        let pass = decoder.record(gpu, one)?;
+        let pass = self.preview_pass.over(one, || decoder.record(gpu, one))?;
         let mut rec = Recorder::new(gpu);
         rec.copy(latents, 0, &pass.input, 0, pass.input.bytes());
         rec.include(&pass.program);

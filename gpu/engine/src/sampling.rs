@@ -6,6 +6,7 @@ use std::sync::Arc;
 use admix_sample::{Op, Plan};
 use admix_tensor::Gpu;
 use admix_tensor::kernels::Picture as Size;
+use web_time::Instant;
 
 use crate::EngineError;
 use crate::conditioning::Context;
@@ -40,6 +41,19 @@ pub(crate) struct Run<'a> {
     /// Steps of runs before this one and of all of them, for progress.
     pub before: usize,
     pub total: usize,
+}
+
+/// What previews of a run have cost.
+struct Previews {
+    spent: f64,
+    since: Instant,
+}
+
+impl Previews {
+    /// Whether one more may be made (see [`Control::preview_share`]).
+    fn fits(&self, share: f64) -> bool {
+        share <= 0.0 || self.spent <= share * self.since.elapsed().as_secs_f64()
+    }
 }
 
 impl Run<'_> {
@@ -80,6 +94,7 @@ impl Run<'_> {
         // Which un-merged adapters act, step by step; the U-Net is recorded once for every distinct set.
         let mut recorded: Option<(Vec<usize>, Prompts, Passes)> = None;
         let guides = Guides::new(gpu, self.settings, self.cfg, self.plan, size, self.channels)?;
+        let mut previews = Previews { spent: 0.0, since: Instant::now() };
         for (done, ops) in steps.into_iter().enumerate() {
             control.check()?;
             let at = done as f64 / count as f64;
@@ -127,11 +142,13 @@ impl Run<'_> {
             // One step in flight at a time: cancelling answers within a step, and progress tells the truth.
             gpu.finished().await?;
             let done = self.before + done + 1;
+            let is_due = control.preview_every > 0 && done.is_multiple_of(control.preview_every) && done < self.total;
             let preview = match ops.last() {
-                Some(Op::StepEnd { x, denoised, .. })
-                    if control.preview_every > 0 && done.is_multiple_of(control.preview_every) && done < self.total =>
-                {
-                    networks.preview(registers.get(denoised.unwrap_or(*x).0), size).await?
+                Some(Op::StepEnd { x, denoised, .. }) if is_due && previews.fits(control.preview_share) => {
+                    let clock = Instant::now();
+                    let preview = networks.preview(registers.get(denoised.unwrap_or(*x).0), size).await?;
+                    previews.spent += clock.elapsed().as_secs_f64();
+                    preview
                 }
                 _ => None,
             };

@@ -11,14 +11,21 @@ use admix_mix::recipe::Recipe;
 use admix_tensor::{DeviceOptions, Gpu};
 
 use crate::EngineError;
+use crate::kept::Kept;
 use crate::networks::Networks;
 use crate::settings::Options;
+
+/// Opened files that stay at hand: headers and configurations, a megabyte or two each.
+const MOST_OPENED: usize = 16;
 
 /// A session: keeps the device, opened files and the last model's networks from one piece of work to the next.
 pub struct Session {
     gpu: Arc<Gpu>,
     /// Files that have no path: dropped into a browser tab, by the reference recipes use for them.
     dropped: HashMap<String, Bundle>,
+    /// Checkpoints and adapters by reference and by the state of their files.
+    checkpoints: Kept<Checkpoint>,
+    adapters: Kept<Adapter>,
     /// The networks of the last base model, by its sha256.
     networks: Option<(String, Networks)>,
     /// Folders in which adapters that a prompt names are looked for.
@@ -26,6 +33,16 @@ pub struct Session {
     pub libraries: Vec<std::path::PathBuf>,
     /// Accept files whose sha256 differs from the recipe's.
     pub allow_changed: bool,
+}
+
+/// Names every file behind a reference with its length and time of change; none where a file does not tell.
+fn state_of(reference: &str, bundle: &Bundle) -> Option<String> {
+    let mut state = reference.to_string();
+    for name in bundle.names() {
+        state.push('\n');
+        state.push_str(&bundle.get(name)?.identity()?);
+    }
+    Some(state)
 }
 
 /// Which built-in names a reference may mean.
@@ -46,6 +63,8 @@ impl Session {
         Session {
             gpu,
             dropped: HashMap::new(),
+            checkpoints: Kept::new(MOST_OPENED),
+            adapters: Kept::new(MOST_OPENED),
             networks: None,
             #[cfg(not(target_arch = "wasm32"))]
             libraries: Vec::new(),
@@ -91,7 +110,7 @@ impl Session {
         }
     }
 
-    /// Opens the checkpoint of a reference: headers and configurations only.
+    /// Opens the checkpoint of a reference: headers and configurations only. Files that have not changed since the last time are not read again.
     pub async fn checkpoint(&self, reference: &str) -> Result<Arc<Checkpoint>, EngineError> {
         self.checkpoint_as(reference, None).await
     }
@@ -101,13 +120,31 @@ impl Session {
         reference: &str,
         family: Option<ModelFamily>,
     ) -> Result<Arc<Checkpoint>, EngineError> {
+        let bundle = self.bundle(reference, Resolve::Model)?;
+        let state = state_of(reference, &bundle).map(|state| format!("{family:?} {state}"));
+        if let Some(held) = state.as_ref().and_then(|state| self.checkpoints.get(state)) {
+            return Ok(held);
+        }
         let options = OpenOptions { family, ..OpenOptions::default() };
-        Ok(Arc::new(Checkpoint::load(self.bundle(reference, Resolve::Model)?, &options).await?))
+        let checkpoint = Arc::new(Checkpoint::load(bundle, &options).await?);
+        if let Some(state) = state {
+            self.checkpoints.put(state, checkpoint.clone());
+        }
+        Ok(checkpoint)
     }
 
-    /// Opens the adapter of a reference.
-    pub async fn adapter(&self, reference: &str) -> Result<Adapter, EngineError> {
-        Ok(Adapter::load(self.bundle(reference, Resolve::Adapter)?).await?)
+    /// Opens the adapter of a reference, likewise.
+    pub async fn adapter(&self, reference: &str) -> Result<Arc<Adapter>, EngineError> {
+        let bundle = self.bundle(reference, Resolve::Adapter)?;
+        let state = state_of(reference, &bundle);
+        if let Some(held) = state.as_ref().and_then(|state| self.adapters.get(state)) {
+            return Ok(held);
+        }
+        let adapter = Arc::new(Adapter::load(bundle).await?);
+        if let Some(state) = state {
+            self.adapters.put(state, adapter.clone());
+        }
+        Ok(adapter)
     }
 
     /// Opens everything a recipe names and checks that it fits together.
@@ -121,7 +158,7 @@ impl Session {
         let mut adapters = HashMap::new();
         for used in &recipe.adapters {
             let reference = &used.source.reference;
-            adapters.insert(reference.clone(), Arc::new(self.adapter(reference).await?));
+            adapters.insert(reference.clone(), self.adapter(reference).await?);
         }
         let unmerged = crate::settings::wants_unmerged(&recipe.sample)?;
         Ok(Mixer::open(&self.gpu, recipe, &checkpoints, &adapters, self.allow_changed, unmerged).await?)

@@ -313,7 +313,7 @@ pub(crate) async fn decode_batch(
     let mut out = Vec::new();
     for data in latents.chunks(h * w * channels) {
         let grid = Grid { h, w, c: channels, data: data.to_vec() };
-        let picture = decode::decode(gpu, vae, &grid, control).await?;
+        let picture = decode::decode(gpu, vae, &networks.decode_pass, &grid, control).await?;
         out.push(Picture::from_unit(&picture.data, picture.w, picture.h));
     }
     Ok(out)

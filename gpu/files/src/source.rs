@@ -39,6 +39,12 @@ pub trait ByteSource: Shareable {
     /// Reads exactly `range`; an error if it reaches beyond the end.
     fn read(&self, range: Range<u64>) -> ReadFuture<'_>;
 
+    /// SHA-256 of all bytes, 32 of them, where something other than this program can hash them (a browser's own, away from the page's thread);
+    /// where not, they are read and hashed.
+    fn sha256(&self) -> Option<ReadFuture<'_>> {
+        None
+    }
+
     /// A name of these very bytes (path, length and modification time), under which results about them may be kept.
     fn identity(&self) -> Option<String> {
         None

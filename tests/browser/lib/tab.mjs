@@ -159,6 +159,7 @@ export async function set(tab, recipe) {
   await tab.until("the settings", (wanted) => {
     const { base, merge = [], adapters = [], sample } = admix.state().recipe;
     return base.ref === wanted.base && merge.length === wanted.merge && adapters.length === wanted.adapters
-      && Object.entries(wanted.sample).every(([name, value]) => typeof value === "object" || sample[name] === value);
+      // What says no more than the default the studio may leave out.
+      && Object.entries(wanted.sample).every(([name, value]) => typeof value === "object" || sample[name] === undefined || sample[name] === value);
   }, 20, wanted);
 }

@@ -18,6 +18,7 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
     ScrollArea::vertical().id_salt("guide").auto_shrink([false, true]).show(ui, |ui| {
         negative(studio, ui);
         let mut strip = None;
+        let own_skip = studio.model_card().map_or(1, |m| m.clip_skip);
         let s = &mut studio.document.recipe.sample;
 
         let mut steps = f64::from(s.steps.unwrap_or(20));
@@ -79,11 +80,14 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
         let mut batch = f64::from(s.batch.unwrap_or(1));
         number_row(ui, "Batch", "Pictures at once, each from noise of its own.", &mut batch, 1.0..=8.0, true);
         s.batch = Some(batch.round().clamp(1.0, 64.0) as u32);
-        let mut skip = f64::from(s.clip_skip.unwrap_or(1));
+        // What nobody chose is the model's own.
+        let mut skip = f64::from(s.clip_skip.unwrap_or(own_skip));
         let help = "Which layer of the text encoder is read, from the end. 1 for most models, 2 for many anime models.";
         let turned = number_row(ui, "Clip skip", help, &mut skip, 1.0..=4.0, true);
         strip = turned.wants_strip.then_some(Setting::ClipSkip).or(strip);
-        s.clip_skip = (skip > 1.0).then_some(skip.round() as u32);
+        if turned.is_changed {
+            s.clip_skip = Some(skip.round().clamp(1.0, 12.0) as u32);
+        }
         ui.add_space(4.0);
         memory(studio, ui);
         if ui.button("Back to the defaults").on_hover_text("Sampler, steps, CFG and size as on a first start; undo brings these back").clicked() {
@@ -160,7 +164,8 @@ fn choice(
 fn memory(studio: &Studio, ui: &mut Ui) {
     let p = palette(ui);
     if let Some((needed, text)) = studio.memory_estimate() {
-        let color = if needed > 8e9 { p.warn } else { p.soft };
+        let is_much = needed > studio.free_memory().unwrap_or(8e9);
+        let color = if is_much { p.warn } else { p.soft };
         ui.label(RichText::new(text).small().color(color)).on_hover_text(
             "Weights in half precision, activations and the decoder's largest layer. An estimate: drivers add their own.",
         );

@@ -4,6 +4,7 @@ use egui::{RichText, ScrollArea, Sense, Ui, vec2};
 
 use crate::studio::Studio;
 use crate::studio::canvas::Compare;
+use crate::studio::history::color_image;
 use crate::studio::theme::palette;
 use crate::studio::widgets::heading;
 
@@ -21,7 +22,7 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
         ui.label(RichText::new("Pictures you make stay here, each with the recipe that makes it again.").color(p.soft));
         return;
     }
-    ui.label(RichText::new("Click restores, Alt-click compares.").small().color(p.soft));
+    ui.label(RichText::new("Click restores, Alt- or Ctrl-click compares.").small().color(p.soft));
     if studio.canvas.other.is_some() {
         ui.horizontal(|ui| {
             ui.selectable_value(&mut studio.canvas.mode, Compare::Wipe, "Wipe");
@@ -77,7 +78,8 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
                     let seconds = entry.seconds.map_or(String::new(), |s| format!("\n{s:.1} s"));
                     let response = response.on_hover_text(format!("{}{seconds}", entry.infotext()));
                     if response.clicked() {
-                        if ui.input(|i| i.modifiers.alt) {
+                        // Many window managers keep Alt with the pointer for themselves.
+                        if ui.input(|i| i.modifiers.alt || i.modifiers.command) {
                             compare = Some(id);
                         } else {
                             restore = Some(id);
@@ -92,6 +94,11 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
                         }
                         if ui.button("Save as PNG").clicked() {
                             save = Some(id);
+                        }
+                        if ui.button("Copy picture").clicked()
+                            && let Some(picture) = studio.history.get(id).and_then(|e| e.pictures.first())
+                        {
+                            ui.ctx().copy_image(color_image(picture));
                         }
                         if ui.button("Copy recipe").clicked()
                             && let Some(entry) = studio.history.get(id)

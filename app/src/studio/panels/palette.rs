@@ -47,6 +47,7 @@ pub fn show(studio: &mut Studio, ui: &Ui) {
                 .hint_text("What do you want to do?")
                 .desired_width(f32::INFINITY),
         );
+        let edit = edit.accessible_name("Search the commands");
         if std::mem::take(&mut studio.palette.fresh) {
             edit.request_focus();
         }

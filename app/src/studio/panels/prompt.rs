@@ -1,7 +1,7 @@
 //! The prompt under the canvas, with the button that makes pictures.
 
 use egui::text::{CCursor, CCursorRange};
-use egui::{RichText, TextEdit, Ui};
+use egui::{Button, RichText, TextEdit, Ui};
 
 use super::weigh;
 use crate::session::Purpose;
@@ -45,9 +45,10 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
             queue(studio, ui);
         }
         let mut live = studio.prefs.live;
-        ui.toggle_value(&mut live, "Live").on_hover_text(
+        let toggle = ui.add(Button::selectable(live, "Live").frame_when_inactive(true)).on_hover_text(
             "Every change redraws at once with a few quick steps, and fully when you let go.\nThe last finished picture is never lost.",
         );
+        live ^= toggle.clicked();
         if live != studio.prefs.live {
             studio.set_live(live);
         }

@@ -8,8 +8,8 @@ use crate::studio::study::{Setting, State, Value};
 use crate::studio::theme::palette;
 use crate::studio::widgets::{Icon, caption, icon_button};
 
-/// Edge of a frame's picture in points.
-const FRAME: f32 = 104.0;
+/// Edge of a frame's picture in points: as large as the room allows for all to be seen at once.
+const FRAME: std::ops::RangeInclusive<f32> = 68.0..=132.0;
 
 /// Draws the strip, if there is one.
 pub fn show(studio: &mut Studio, ui: &mut Ui) {
@@ -58,6 +58,8 @@ fn contents(studio: &mut Studio, ui: &mut Ui) {
         });
     });
     let mut hovered = None;
+    let (count, gap) = (strip.cells.len().max(1) as f32, ui.spacing().item_spacing.x);
+    let edge = ((ui.available_width() + gap) / count - gap).floor().clamp(*FRAME.start(), *FRAME.end());
     ScrollArea::horizontal().id_salt("strip frames").auto_shrink([false, true]).show(ui, |ui| {
         ui.horizontal(|ui| {
             for (at, cell) in strip.cells.iter().enumerate() {
@@ -68,17 +70,17 @@ fn contents(studio: &mut Studio, ui: &mut Ui) {
                     Some(Value::Number(_)) => format!("{} {label}", strip.title),
                     _ => label.clone(),
                 };
-                let (rect, response) = ui.allocate_exact_size(vec2(FRAME, FRAME + 20.0), Sense::click());
-                let picture = egui::Rect::from_min_size(rect.min, vec2(FRAME, FRAME));
+                let (rect, response) = ui.allocate_exact_size(vec2(edge, edge + 20.0), Sense::click());
+                let picture = egui::Rect::from_min_size(rect.min, vec2(edge, edge));
                 picture_of(ui, &cell.state, picture, is_stale);
-                let edge = match () {
+                let frame = match () {
                     () if current == Some(at) => Stroke::new(2.5, p.fill),
                     () if response.hovered() || response.has_focus() => Stroke::new(2.0, p.ink),
                     () => Stroke::new(1.0, p.line),
                 };
-                ui.painter().rect_stroke(picture, 5.0, edge, StrokeKind::Inside);
+                ui.painter().rect_stroke(picture, 5.0, frame, StrokeKind::Inside);
                 let color = if current == Some(at) { p.fill } else { p.ink };
-                let galley = ui.painter().layout(label, egui::FontId::proportional(12.0), color, FRAME);
+                let galley = ui.painter().layout(label, egui::FontId::proportional(12.0), color, edge);
                 let place = picture.center_bottom() + vec2(-galley.size().x / 2.0, 3.0);
                 ui.painter().with_clip_rect(rect).galley(place, galley, color);
                 let response = described(response, &spoken, &cell.state);

@@ -137,10 +137,11 @@ impl Study {
         order.sort_by_key(|i| i.abs_diff(first));
         // Equal settings are one picture: a value that is in force already, or words that change nothing.
         let mut asked: HashMap<String, u64> = HashMap::new();
+        let keeps_steps = self.axes.iter().filter_map(|axis| axis.setting.as_ref()).any(Setting::is_about_steps);
         for at in order {
             let cell = &mut self.cells[at];
             let mut recipe = cell.document.effective();
-            if self.is_quick {
+            if self.is_quick && !keeps_steps {
                 recipe = super::live::quick(&recipe);
             }
             recipe.sample.batch = Some(1);

@@ -122,6 +122,15 @@ fn stage_knobs(name: &str) -> (Vec<Knob>, Vec<Knob>) {
 }
 
 impl Setting {
+    /// True for what a quick look would change itself: steps, sampler and the knobs of samplers are shown as they are.
+    pub fn is_about_steps(&self) -> bool {
+        match self {
+            Setting::Steps | Setting::Sampler => true,
+            Setting::Sampling(name) => registry::samplers().any(|s| s.knobs.iter().any(|k| k.name == name)),
+            _ => false,
+        }
+    }
+
     /// Everything that can be varied of these settings.
     pub fn all(document: &Document) -> Vec<Setting> {
         let mut out = vec![

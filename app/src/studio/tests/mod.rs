@@ -2,6 +2,7 @@
 
 mod basics;
 mod panels;
+mod pictures;
 mod speed;
 mod studies;
 mod suggest;

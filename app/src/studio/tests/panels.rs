@@ -1,21 +1,18 @@
 //! Panels: every control has a name, models are offered where they work, failures offer a way out, everything outlasts a restart.
 
 use egui::accesskit::Role;
+use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _, by};
 
 use super::{harness, opened, rest, until, with};
 use crate::session::Card;
+use crate::studio::Studio;
 use crate::studio::prefs::Saved;
-use crate::studio::tiles::Pane;
+use crate::studio::study::Setting;
+use crate::studio::tiles::{PANES, Pane};
 
-#[test]
-fn every_control_has_a_name() {
-    let mut h = opened();
-    h.state_mut().document.set_second(Some("builtin:twemoji"));
-    h.state_mut().document.add_adapter("builtin:neon");
-    h.state_mut().prefs.grid_open = true;
-    h.set_size(egui::vec2(1600.0, 2400.0));
-    h.run_steps(4);
+/// Every control on the screen has a name for those who do not see it; gives how many there are.
+fn all_named(h: &Harness<'static, Studio>, place: &str) -> usize {
     let controls = [
         Role::Button,
         Role::CheckBox,
@@ -29,14 +26,49 @@ fn every_control_has_a_name() {
     ];
     let is_control = |node: &egui_kittest::kittest::AccessKitNode<'_>| controls.contains(&node.role());
     let all: Vec<_> = h.get_all(by().predicate(is_control)).collect();
-    assert!(all.len() > 50, "{} controls", all.len());
     let nameless: Vec<String> = all
         .iter()
         .map(|n| n.accesskit_node())
         .filter(|n| n.label().is_none_or(|l| l.trim().is_empty()))
         .map(|n| format!("{:?} {:?} at {:?}", n.role(), n.value(), n.bounding_box()))
         .collect();
-    assert!(nameless.is_empty(), "{} of {} have no name: {nameless:#?}", nameless.len(), all.len());
+    assert!(nameless.is_empty(), "{place}: {} of {} have no name: {nameless:#?}", nameless.len(), all.len());
+    all.len()
+}
+
+#[test]
+fn every_control_has_a_name() {
+    let mut h = opened();
+    h.state_mut().document.set_second(Some("builtin:twemoji"));
+    h.state_mut().document.add_adapter("builtin:neon");
+    h.state_mut().prefs.grid_open = true;
+    h.set_size(egui::vec2(1600.0, 2400.0));
+    h.run_steps(4);
+    assert!(all_named(&h, "all panels") > 50);
+
+    h.state_mut().document.recipe.sample.steps = Some(1);
+    h.state_mut().start_strip(Setting::Cfg);
+    until(&mut h, "a strip", |s| s.strip.is_some() && !s.desk.is_busy());
+    all_named(&h, "a strip");
+    h.state_mut().details = Some("builtin:neon".into());
+    h.run_steps(3);
+    all_named(&h, "a card");
+    h.state_mut().details = None;
+    h.state_mut().notices.error_with("broken", Some(crate::studio::notices::Fix::Again));
+    h.state_mut().palette.toggle();
+    h.run_steps(3);
+    assert!(all_named(&h, "the palette") > 20);
+    h.state_mut().palette.toggle();
+    h.state_mut().keys_open = true;
+    h.run_steps(3);
+    all_named(&h, "the keys");
+    h.state_mut().keys_open = false;
+    h.set_size(egui::vec2(384.0, 800.0));
+    for tab in 0..PANES.len() {
+        h.state_mut().prefs.narrow_tab = tab;
+        h.run_steps(3);
+        all_named(&h, "a narrow screen");
+    }
 }
 
 #[test]

@@ -12,13 +12,15 @@ use crate::networks::{Encoder, Networks};
 
 /// One text as the U-Net reads it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Encoded {
+pub(crate) struct Encoded {
     /// [tokens, width].
     pub states: Vec<f32>,
     pub tokens: usize,
     pub width: usize,
     /// Empty for models without pooled text.
     pub pooled: Vec<f32>,
+    /// Tokens of the text that did not fit.
+    pub dropped: usize,
 }
 
 /// One encoder at work: a recorded window, run once for each.
@@ -70,7 +72,7 @@ impl Worker<'_> {
     }
 
     /// One text: states, their width, pooled text (the first window's, as A1111 and ComfyUI have it), tokens that did not fit.
-    async fn text(&mut self, text: &str, rules: Rules) -> Result<(Encoded, usize), EngineError> {
+    async fn text(&mut self, text: &str, rules: Rules) -> Result<Encoded, EngineError> {
         let (length, width) = (self.encoder.text.length(), self.encoder.text.width());
         let encoding = Encoding::new(&self.encoder.tokenizer, text, length, rules, &self.inversions.words);
         let (mut states, mut pooled) = (Vec::new(), None);
@@ -87,7 +89,7 @@ impl Worker<'_> {
         }
         let states = encoding.finish(states, width, self.empty.as_deref());
         let tokens = states.len() / width.max(1);
-        Ok((Encoded { states, tokens, width, pooled: pooled.unwrap_or_default() }, encoding.dropped()))
+        Ok(Encoded { states, tokens, width, pooled: pooled.unwrap_or_default(), dropped: encoding.dropped() })
     }
 }
 
@@ -117,14 +119,12 @@ impl<'a> Encoders<'a> {
     }
 
     /// One text through every encoder: what the U-Net reads, and the most tokens that did not fit.
-    pub async fn text(&mut self, text: &str, rules: Rules) -> Result<(Encoded, usize), EngineError> {
-        let (mut parts, mut dropped) = (Vec::new(), 0);
+    pub async fn text(&mut self, text: &str, rules: Rules) -> Result<Encoded, EngineError> {
+        let mut parts = Vec::new();
         for worker in &mut self.0 {
-            let (part, lost) = worker.text(text, rules).await?;
-            dropped = dropped.max(lost);
-            parts.push(part);
+            parts.push(worker.text(text, rules).await?);
         }
-        Ok((join(parts)?, dropped))
+        join(parts)
     }
 }
 
@@ -147,6 +147,7 @@ fn join(mut parts: Vec<Encoded>) -> Result<Encoded, EngineError> {
             states.extend_from_slice(&part.states[token * part.width..(token + 1) * part.width]);
         }
     }
+    let dropped = parts.iter().map(|p| p.dropped).max().unwrap_or(0);
     let pooled = parts.into_iter().rev().map(|p| p.pooled).find(|p| !p.is_empty()).unwrap_or_default();
-    Ok(Encoded { states, tokens, width, pooled })
+    Ok(Encoded { states, tokens, width, pooled, dropped })
 }

@@ -13,6 +13,7 @@ use admix_model::prompt::{MOST_WINDOWS, Prompt, Span};
 use admix_model::unet::Extras;
 use admix_tensor::{Gpu, Tensor};
 
+pub(crate) use self::encode::Encoded as Text;
 use self::encode::{Encoded, Encoders};
 pub(crate) use self::inversions::Inversions;
 use crate::EngineError;
@@ -125,6 +126,8 @@ pub(crate) async fn encode_text(
     }
     let networks = &*networks;
 
+    // A prompt that was read by the same weights before need not be read again.
+    let state = networks.text_state();
     let mut found: HashMap<Slot, Vec<Encoded>> = HashMap::new();
     let mut encoders = None;
     let mut dropped = 0;
@@ -138,13 +141,27 @@ pub(crate) async fn encode_text(
                 given_prompts(networks, "uncond", given.uncond.as_ref(), given.pooled_uncond.as_ref(), n)?
             }
             Slot::Text(_) | Slot::Zero => {
-                let encoders = match &mut encoders {
-                    Some(encoders) => encoders,
-                    None => encoders.insert(Encoders::new(gpu, networks, settings.clip_skip, inversions)?),
-                };
                 let text = if let Slot::Text(text) = slot { text.as_str() } else { "" };
-                let (mut encoded, lost) = encoders.text(text, rules).await?;
-                dropped = dropped.max(lost);
+                let key = state.map(|state| {
+                    let used = inversions.used.iter().map(|u| (&u.source.reference, &u.source.sha256));
+                    format!("{state:x} {} {rules:?} {:?} {text}", settings.clip_skip, used.collect::<Vec<_>>())
+                });
+                let held = key.as_ref().and_then(|key| networks.texts.get(key));
+                let mut encoded = match held {
+                    Some(held) => (*held).clone(),
+                    None => {
+                        let encoders = match &mut encoders {
+                            Some(encoders) => encoders,
+                            None => encoders.insert(Encoders::new(gpu, networks, settings.clip_skip, inversions)?),
+                        };
+                        let encoded = encoders.text(text, rules).await?;
+                        if let Some(key) = key {
+                            networks.texts.put(key, Arc::new(encoded.clone()));
+                        }
+                        encoded
+                    }
+                };
+                dropped = dropped.max(encoded.dropped);
                 if *slot == Slot::Zero {
                     encoded.states.fill(0.0);
                     encoded.pooled.fill(0.0);
@@ -245,6 +262,7 @@ fn given_prompts(
         tokens: *tokens,
         width: *width,
         pooled: pooled.map(|(data, [count, _])| row(data, *count, i)).unwrap_or_default(),
+        dropped: 0,
     };
     Ok((0..n).map(one).collect())
 }

@@ -14,6 +14,7 @@ use admix_tensor::kernels::Picture as Size;
 use super::{Networks, new_unet, new_vae, text_config};
 use crate::EngineError;
 use crate::control::Control;
+use crate::decode::Pass;
 use crate::memory::{self, Needs, Share};
 
 /// A part of a model.
@@ -161,7 +162,11 @@ impl Networks {
                 }
             }
             Part::Denoise => self.unet = new_unet(&mut store, checkpoint)?,
-            Part::Decode => self.vae = new_vae(&mut store, checkpoint)?,
+            Part::Decode => {
+                // Recorded with the weights that leave.
+                self.decode_pass = Pass::default();
+                self.vae = new_vae(&mut store, checkpoint)?;
+            }
         }
         for name in store.slots().keys() {
             self.filled.remove(name);

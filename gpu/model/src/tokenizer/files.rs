@@ -1,11 +1,14 @@
 //! Vocabularies from files, and CLIP's own.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Read;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use admix_files::checkpoint::TokenizerFiles;
 use serde_json::Value;
 
+use super::quick::Map;
 use super::{Tokenizer, bytes};
 use crate::ModelError;
 
@@ -61,7 +64,7 @@ impl Roles {
 }
 
 /// Ids of `vocab`.
-fn read_vocab(file: &str, vocab: &Value) -> Result<HashMap<String, u32>, ModelError> {
+fn read_vocab(file: &str, vocab: &Value) -> Result<Map<String, u32>, ModelError> {
     let map = vocab.as_object().ok_or_else(|| error(file, "the vocabulary is not a map of tokens to ids"))?;
     let entry = |(token, id): (&String, &Value)| {
         let id = id.as_u64().and_then(|n| u32::try_from(n).ok());
@@ -70,17 +73,20 @@ fn read_vocab(file: &str, vocab: &Value) -> Result<HashMap<String, u32>, ModelEr
     map.iter().map(entry).collect()
 }
 
-fn build(
+fn build<'a>(
     file: &str,
-    vocab: HashMap<String, u32>,
-    pairs: impl Iterator<Item = (String, String)>,
+    mut vocab: Map<String, u32>,
+    pairs: impl Iterator<Item = (&'a str, &'a str)>,
     roles: Roles,
 ) -> Result<Tokenizer, ModelError> {
     let id_of = |token: &str| vocab.get(token).copied();
-    let mut merges = HashMap::new();
+    let mut merges = Map::with_capacity_and_hasher(vocab.len(), Default::default());
+    let mut joined = String::new();
     for (rank, (a, b)) in pairs.enumerate() {
-        let joined = format!("{a}{b}");
-        let (Some(left), Some(right), Some(id)) = (id_of(&a), id_of(&b), id_of(&joined)) else {
+        joined.clear();
+        joined.push_str(a);
+        joined.push_str(b);
+        let (Some(left), Some(right), Some(id)) = (id_of(a), id_of(b), id_of(&joined)) else {
             return Err(error(
                 file,
                 format!("merge {}, `{a} {b}`, has a part that is not in the vocabulary", rank + 1),
@@ -101,9 +107,9 @@ fn build(
         end: find("end", &end)?,
         pad: find("padding", &pad)?,
         unknown: find("unknown", &unknown)?,
-        merges,
+        merges: Arc::new(merges),
         special: Vec::new(),
-        vocab: HashMap::new(),
+        vocab: Arc::default(),
     };
     for (token, id) in
         [(start, tokenizer.start), (end, tokenizer.end), (pad, tokenizer.pad), (unknown, tokenizer.unknown)]
@@ -113,26 +119,51 @@ fn build(
     for (token, id) in &roles.more {
         tokenizer.add_special(token, *id);
     }
-    tokenizer.vocab = vocab;
     for (token, id) in roles.more {
-        tokenizer.vocab.entry(token).or_insert(id);
+        vocab.entry(token).or_insert(id);
     }
+    tokenizer.vocab = Arc::new(vocab);
     Ok(tokenizer)
 }
 
 /// A line of two tokens.
-fn pair(line: &str) -> Option<(String, String)> {
+fn pair(line: &str) -> Option<(&str, &str)> {
     let (a, b) = line.trim_end_matches('\r').split_once(' ')?;
-    Some((a.to_owned(), b.trim_end().to_owned()))
+    Some((a, b.trim_end()))
 }
 
 /// The pairs of `merges.txt`: blank lines and the `#version` header are left out.
-fn merge_lines(text: &str) -> impl Iterator<Item = (String, String)> {
+fn merge_lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let is_pair = |(i, line): &(usize, &str)| !(line.trim().is_empty() || (*i == 0 && line.starts_with("#version")));
     text.lines().enumerate().filter(is_pair).filter_map(|(_, line)| pair(line))
 }
 
-pub(super) fn read(files: &TokenizerFiles) -> Result<Tokenizer, ModelError> {
+/// Tokenizers that were read, by a hash of their files: models of a family share one, and reading it takes longer than all else in opening a model.
+static KNOWN: Mutex<Vec<(u64, Tokenizer)>> = Mutex::new(Vec::new());
+/// How many stay at hand.
+const MOST_KNOWN: usize = 4;
+
+/// The tokenizer of these files, read once.
+pub(super) fn known(files: &TokenizerFiles) -> Result<Tokenizer, ModelError> {
+    let mut hasher = DefaultHasher::new();
+    for part in [&files.vocab, &files.merges, &files.tokenizer, &files.config, &files.special_tokens] {
+        part.hash(&mut hasher);
+    }
+    let key = hasher.finish();
+    let lock = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, tokenizer)) = lock().iter().find(|(k, _)| *k == key) {
+        return Ok(tokenizer.clone());
+    }
+    let tokenizer = read(files)?;
+    let mut all = lock();
+    if all.len() >= MOST_KNOWN {
+        all.remove(0);
+    }
+    all.push((key, tokenizer.clone()));
+    Ok(tokenizer)
+}
+
+fn read(files: &TokenizerFiles) -> Result<Tokenizer, ModelError> {
     let mut roles = Roles::default();
     let fast = files.tokenizer.as_ref().map(|t| json("tokenizer.json", t)).transpose()?;
     if let Some(added) = fast.as_ref().and_then(|f| f.get("added_tokens")).and_then(Value::as_array) {
@@ -150,7 +181,11 @@ pub(super) fn read(files: &TokenizerFiles) -> Result<Tokenizer, ModelError> {
         roles.read(&json("special_tokens_map.json", text)?);
     }
     if let (Some(vocab), Some(merges)) = (&files.vocab, &files.merges) {
-        let vocab = read_vocab("vocab.json", &json("vocab.json", vocab)?)?;
+        // At once into the map: the detour through a tree of values is only for saying what is wrong.
+        let vocab = match serde_json::from_slice(vocab) {
+            Ok(vocab) => vocab,
+            Err(_) => read_vocab("vocab.json", &json("vocab.json", vocab)?)?,
+        };
         let text = std::str::from_utf8(merges).map_err(|_| error("merges.txt", "not UTF-8 text"))?;
         return build("merges.txt", vocab, merge_lines(text), roles);
     }
@@ -164,26 +199,34 @@ pub(super) fn read(files: &TokenizerFiles) -> Result<Tokenizer, ModelError> {
     let vocab = read_vocab(file, model.get("vocab").unwrap_or(&Value::Null))?;
     let list = model.get("merges").and_then(Value::as_array).ok_or_else(|| error(file, "no list of merges"))?;
     // "a b" in older files, ["a", "b"] in newer ones.
-    let one = |v: &Value| match v {
-        Value::String(s) => pair(s),
-        v => Some((v.get(0)?.as_str()?.to_owned(), v.get(1)?.as_str()?.to_owned())),
-    };
+    fn one(v: &Value) -> Option<(&str, &str)> {
+        match v {
+            Value::String(s) => pair(s),
+            v => Some((v.get(0)?.as_str()?, v.get(1)?.as_str()?)),
+        }
+    }
     let pairs: Option<Vec<_>> = list.iter().map(one).collect();
     build(file, vocab, pairs.ok_or_else(|| error(file, "a merge is not a pair of tokens"))?.into_iter(), roles)
 }
 
+/// CLIP's own, read once.
 pub(super) fn clip() -> Tokenizer {
+    static CLIP: LazyLock<Tokenizer> = LazyLock::new(read_clip);
+    CLIP.clone()
+}
+
+fn read_clip() -> Tokenizer {
     let mut text = String::new();
     // A file of this repository, checked by a test: it always decompresses. If it did not, only single bytes would be known.
     if let Err(e) = flate2::read::GzDecoder::new(CLIP_MERGES).read_to_string(&mut text) {
         log::error!("CLIP's vocabulary is damaged: {e}");
     }
-    let pairs: Vec<(String, String)> = text.lines().skip(1).filter_map(pair).collect();
+    let pairs: Vec<(&str, &str)> = text.lines().skip(1).filter_map(pair).collect();
     let single = bytes::in_vocabulary_order().map(String::from);
     let closing = bytes::in_vocabulary_order().map(|c| format!("{c}</w>"));
     let joined = pairs.iter().map(|(a, b)| format!("{a}{b}"));
     let special = [START.to_owned(), END.to_owned()];
-    let mut vocab = HashMap::new();
+    let mut vocab = Map::with_capacity_and_hasher(pairs.len() + 514, Default::default());
     for (token, id) in single.chain(closing).chain(joined).chain(special).zip(0u32..) {
         vocab.entry(token).or_insert(id);
     }
@@ -191,15 +234,15 @@ pub(super) fn clip() -> Tokenizer {
     let (start, end) = (id(START), id(END));
     let merges = pairs.iter().enumerate().map(|(rank, (a, b))| ((id(a), id(b)), (rank, id(&format!("{a}{b}")))));
     let mut tokenizer = Tokenizer {
-        merges: merges.collect(),
+        merges: Arc::new(merges.collect()),
         special: Vec::new(),
         start,
         end,
         pad: end,
         unknown: end,
-        vocab: HashMap::new(),
+        vocab: Arc::default(),
     };
-    tokenizer.vocab = vocab;
+    tokenizer.vocab = Arc::new(vocab);
     tokenizer.add_special(START, start);
     tokenizer.add_special(END, end);
     tokenizer

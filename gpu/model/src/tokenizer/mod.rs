@@ -5,20 +5,23 @@
 
 mod bytes;
 mod files;
+mod quick;
 mod words;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use admix_files::checkpoint::TokenizerFiles;
 
+use self::quick::Map;
 use crate::ModelError;
 
 /// A vocabulary and its rules.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
-    vocab: HashMap<String, u32>,
+    /// Shared by clones, as the merges are: CLIP's has 49,408 words.
+    vocab: Arc<Map<String, u32>>,
     /// Pair of ids to (rank, id of the joined token).
-    merges: HashMap<(u32, u32), (usize, u32)>,
+    merges: Arc<Map<(u32, u32), (usize, u32)>>,
     /// Tokens that are looked for in the raw text, longest first.
     special: Vec<(String, u32)>,
     start: u32,
@@ -44,7 +47,7 @@ impl Tokenizer {
     /// # Errors
     /// A file is missing or damaged, or not of CLIP's kind.
     pub fn from_files(files: &TokenizerFiles) -> Result<Self, ModelError> {
-        files::read(files)
+        files::known(files)
     }
 
     /// CLIP's own vocabulary of 49,408 tokens, for checkpoints that carry none. Pads with the end token, as Stable Diffusion 1 does.
