@@ -21,6 +21,7 @@ import diffusers
 HERE = pathlib.Path(__file__).parent
 OUT = HERE / "schedules"
 STEPS = (5, 20, 50)
+EXACT = False  # the network answers in f64: for a sampler whose steps follow from small differences of its answers
 M, S = 0.9, 0.4
 NOISES = [torch.randn(16, generator=torch.Generator().manual_seed(100 + i)).tolist() for i in range(4)]
 INIT = torch.randn(16, generator=torch.Generator().manual_seed(99)).tolist()
@@ -43,7 +44,7 @@ def net(x, t, prediction):
     clean = (S * S * z + sigma * sigma * M * torch.tanh(M * z / (S * S + sigma * sigma))) / (S * S + sigma * sigma)
     eps = (z - clean) / sigma
     out = {"epsilon": eps, "v_prediction": (eps - sigma * clean) / root, "sample": clean}[prediction]
-    return out.float()
+    return out if EXACT else out.float()
 
 
 class Draws:
@@ -287,7 +288,7 @@ def ddpm():
 
 
 def lcm():
-    return more(diffusers.LCMScheduler, [({}, {})], steps=(1, 2, 4, 8))
+    return more(diffusers.LCMScheduler, [({}, {})], steps=(1, 2, 4, 8)) + [case(diffusers.LCMScheduler, {}, {}, n) for n in STEPS]
 
 
 def unipc():
@@ -323,7 +324,47 @@ def torch_noise():
     batch = [torch.cat([torch.randn(shape, generator=g) for g in gs]).flatten().tolist() for _ in range(2)]
     one = torch.Generator("cpu").manual_seed(3)
     comfy = [torch.randn((3, *shape[1:]), generator=one).flatten().tolist() for _ in range(2)]
-    return {"draws": draws, "stream": stream, "batch": [digits(b) for b in batch], "comfy": [digits(b) for b in comfy]}
+    return {"draws": draws, "stream": stream, "batch": [digits(b) for b in batch], "comfy": [digits(b) for b in comfy], "varied": varied()}
+
+
+def slerp(t, low, high):
+    """A1111's: each column of a [c, h, w] latent turns from one noise towards the other."""
+    angle = torch.acos((low / low.norm(dim=1, keepdim=True) * high / high.norm(dim=1, keepdim=True)).sum(1, keepdim=True))
+    return (torch.sin((1 - t) * angle) * low + torch.sin(t * angle) * high) / torch.sin(angle)
+
+
+def varied():
+    """First and second draws of two pictures with variation seed, seed resize and another seed for later noise (A1111's rules)."""
+    cases = []
+    shape = (2, 6, 5)
+    for seed, subseed, strength, size, later in [
+        (3, 11, 0.25, None, 0), (3, 11, 1.0, None, 0), (5, 0, 0.0, (4, 3), 0), (5, 0, 0.0, (9, 8), 0), (5, 0, 0.0, (9, 2), 0),
+        (7, 40, 0.5, (4, 4), 31337), (7, 40, 0.0, None, 31337),
+    ]:
+        first, second = [], []
+        for i in range(2):
+            own = seed + (0 if strength else i)
+            generator = lambda s: torch.Generator("cpu").manual_seed(s)
+            g = generator(own)
+            inner = (shape[0], *(size or shape[1:]))
+            draw = torch.randn(inner, generator=g if size is None else generator(own))
+            if strength:
+                draw = slerp(strength, draw, torch.randn(inner, generator=generator(subseed + i)))
+            if size is not None:
+                outer = torch.randn(shape, generator=g)
+                places = []
+                for to, of in zip(shape[1:], size):
+                    d = (to - of) // 2
+                    places.append((max(d, 0), max(-d, 0), of if d >= 0 else of + 2 * d))
+                (ty, sy, h), (tx, sx, w) = places
+                outer[:, ty : ty + h, tx : tx + w] = draw[:, sy : sy + h, sx : sx + w]
+                draw = outer
+            if later:
+                g = generator(own + later)
+            first += draw.flatten().tolist()
+            second += torch.randn(shape, generator=g).flatten().tolist()
+        cases.append({"seed": seed, "subseed": subseed, "strength": strength, "from": size, "later": later, "first": digits(first), "second": digits(second)})
+    return {"shape": shape, "cases": cases}
 
 
 def levels():

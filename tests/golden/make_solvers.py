@@ -282,16 +282,46 @@ def restart():
     return formulas(restart_formula, [{"s_noise": 0.9}], spacings=("leading",))
 
 
+def lowest(model):
+    """A1111's end for samplers between two levels: the smallest of training."""
+    first = model.grid.alphas_cumprod[0]
+    return float(((1 - first) / first) ** 0.5)
+
+
 def dpm_fast():
     def sampler(model, x, sigmas, draw, eta=0.0, s_noise=1.0):
         s = [float(v) for v in sigmas]
         x = x.double()
         return base.K.sample_dpm_fast(
-            model, x, torch.tensor(s[-2], dtype=D), torch.tensor(s[0], dtype=D), len(s) - 1, disable=True, eta=eta, s_noise=s_noise,
+            model, x, torch.tensor(lowest(model), dtype=D), torch.tensor(s[0], dtype=D), len(s) - 1, disable=True, eta=eta, s_noise=s_noise,
             noise_sampler=lambda *_: draw(),
         )
 
     return formulas(sampler, [{"eta": 0.6}], interpolate=True)
+
+
+def dpm_adaptive():
+    """k-diffusion's own; where it repeats a rejected step's first evaluation, which gives the same again, one is left out."""
+
+    def sampler(model, x, sigmas, draw, **knobs):
+        s = [float(v) for v in sigmas]
+        knobs = {k: int(v) if k == "order" else v for k, v in knobs.items()}
+        torch.set_default_dtype(D)  # or its noise levels are f32
+        x = base.K.sample_dpm_adaptive(model, x.double(), lowest(model), s[0], disable=True, noise_sampler=lambda *_: draw(), **knobs)
+        torch.set_default_dtype(torch.float32)
+        return x
+
+    base.EXACT = True
+    out = formulas(sampler, [{"order": 2}, {"rtol": 0.005, "atol": 0.001}, {"eta": 0.5, "s_noise": 0.9}, {"pcoeff": 0.2, "icoeff": 0.7, "dcoeff": 0.1}], interpolate=True)
+    base.EXACT = False
+    for case in out:
+        order, kept, first = case.get("knobs", {}).get("order", 3), [], None
+        for i in range(0, len(case["timesteps"]), order):
+            step = case["timesteps"][i : i + order]
+            kept += step[1:] if step[0] == first else step
+            first = step[0]
+        case["timesteps"] = kept
+    return out
 
 
 def pndm():
@@ -302,7 +332,7 @@ def pndm():
 
 
 def tcd():
-    out = [base.case(diffusers.TCDScheduler, {}, {}, n) for n in (1, 2, 4, 8, 50)]
+    out = [base.case(diffusers.TCDScheduler, {}, {}, n) for n in (1, 2, 4, 5, 8, 20, 50)]
     out += [base.case(diffusers.TCDScheduler, {"knobs": {"eta": e}}, {}, 8, step_args={"eta": e}) for e in (0.0, 1.0)]
     return out + [base.case(diffusers.TCDScheduler, {}, base.V, 5), base.case(diffusers.TCDScheduler, {}, ZERO, 20)]
 
@@ -452,7 +482,7 @@ def levels_more():
 
 
 SAMPLERS = [pndm, tcd, sa_solver, dc_solver, bdia, edm_euler, edm_dpm, flow_euler, flow_heun, heunpp2, ipndm, ipndm_v]
-SAMPLERS += [gradient_estimation, res_multistep, er_sde, restart, dpm_fast]
+SAMPLERS += [gradient_estimation, res_multistep, er_sde, restart, dpm_fast, dpm_adaptive]
 
 
 def main():

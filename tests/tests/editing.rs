@@ -169,8 +169,7 @@ fn inversion_comes_back() {
     (given.mask, given.cond, given.uncond) = (None, None, None);
     let picture = given.init.clone().expect("a picture");
     let kept = kept(model, &given);
-    // Without guidance, which multiplies the rounding of every step: at scale 3 and 20 steps it comes to 1e-3 with this network of random weights.
-    for (cfg, steps) in [(1.0, 10), (1.0, 40)] {
+    for (cfg, steps) in [(1.0, 10), (3.0, 20), (7.5, 50)] {
         let mut recipe = recipe(model, &picture, 1.0);
         (recipe.sample.steps, recipe.sample.cfg) = (Some(steps), Some(cfg));
         recipe.sample.prompt = Some("a red apple".into());
@@ -179,7 +178,8 @@ fn inversion_comes_back() {
         recipe.sample.set.insert("invert_cfg".into(), cfg.into());
         let far = distance(&render(&recipe, &given).latents, &kept);
         println!("cfg {cfg}, {steps} steps: {far:.1e}");
-        assert!(far <= 1e-3, "cfg {cfg}, {steps} steps: {far:.2e}");
+        // Exact but for rounding the start to multiples of 2^-18, at most 2e-6 each; 1e-3 is promised.
+        assert!(far <= 1e-5, "cfg {cfg}, {steps} steps: {far:.2e}");
         recipe.sample.prompt = Some("a cat".into());
         let edited = render(&recipe, &given).latents;
         assert!(distance(&edited, &kept) > 1e-3, "another prompt changes it");

@@ -53,7 +53,7 @@ impl From<&sample::Knob> for Knob {
     fn from(k: &sample::Knob) -> Knob {
         let (name, label, help) = (k.name, k.label, k.help);
         let (min, max, default, choices) = (k.min, k.max, k.default, k.choices);
-        Knob { name, label, help, min, max, default, is_whole: false, is_switch: false, choices, is_text: k.text }
+        Knob { name, label, help, min, max, default, is_whole: k.whole, is_switch: false, choices, is_text: k.text }
     }
 }
 

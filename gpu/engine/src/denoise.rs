@@ -32,6 +32,8 @@ pub(crate) struct Denoiser<'a> {
 /// The latents of a run in progress.
 pub struct Registers {
     tensors: Vec<Tensor>,
+    /// One number: the error of an adaptive step.
+    error: Tensor,
 }
 
 impl Registers {
@@ -40,7 +42,12 @@ impl Registers {
         let make = |i| Tensor::empty(gpu, &format!("latent {i}"), size.pixels(), channels);
         let tensors = (0..count.max(1)).map(make).collect::<Result<Vec<_>, _>>()?;
         tensors[0].write(gpu, x);
-        Ok(Registers { tensors })
+        Ok(Registers { tensors, error: Tensor::empty(gpu, "step error", 1, 1)? })
+    }
+
+    /// The error that was measured last. The one number that sampling ever reads back, for solvers that choose their steps by it.
+    pub async fn error(&self, gpu: &Gpu) -> Result<f64, EngineError> {
+        Ok(f64::from(self.error.read(gpu).await?.first().copied().unwrap_or(f32::NAN)))
     }
 
     /// Register `i`.
@@ -80,6 +87,11 @@ impl Denoiser<'_> {
                     let staged = Tensor::upload(self.gpu, "noise", &noise(*index), rows, self.channels)?;
                     let dst = registers.get(dst.0);
                     rec.copy(&staged, 0, dst, 0, dst.bytes());
+                }
+                Op::Snap { x, bits } => rec.snap(registers.get(x.0), *bits)?,
+                Op::Error { low, high, before, atol, rtol } => {
+                    let latents = [low, high, before].map(|r| registers.get(r.0));
+                    rec.step_error(latents, (*atol as f32, *rtol as f32), &registers.error)?;
                 }
                 Op::StepEnd { .. } => {}
             }

@@ -23,6 +23,8 @@ const SAG_REACH: usize = 4;
 pub(crate) struct Guides {
     all: Vec<Guide>,
     next: Cell<usize>,
+    /// Nothing of a run that is followed has been guided yet.
+    is_new: bool,
     kept: Vec<Tensor>,
     temps: Vec<Tensor>,
     /// Results of branches that run by themselves.
@@ -37,6 +39,26 @@ pub(crate) fn negatives(settings: &Settings, cfg: f64) -> usize {
     }
 }
 
+/// Guidance of the evaluations among operations of a run of `steps`. `is_new`: nothing came before them.
+fn guides(settings: &Settings, cfg: f64, ops: &[Op], steps: usize, is_new: bool) -> Result<Vec<Guide>, EngineError> {
+    let mut all = Vec::new();
+    for op in ops {
+        let Op::Denoise { step, timestep, scaling, .. } = op else { continue };
+        let ask = Ask {
+            knobs: &settings.knobs,
+            cfg,
+            rescale: settings.cfg_rescale,
+            step: *step,
+            steps,
+            first: is_new && all.is_empty(),
+            timestep: *timestep,
+            scaling: *scaling,
+        };
+        all.push(guidance::guide(&ask)?);
+    }
+    Ok(all)
+}
+
 impl Guides {
     /// Guidance of a plan. Errors: settings that do not go together.
     pub fn new(
@@ -47,21 +69,7 @@ impl Guides {
         size: Size,
         channels: usize,
     ) -> Result<Guides, EngineError> {
-        let mut all = Vec::new();
-        for op in &plan.ops {
-            let Op::Denoise { step, timestep, scaling, .. } = op else { continue };
-            let ask = Ask {
-                knobs: &settings.knobs,
-                cfg,
-                rescale: settings.cfg_rescale,
-                step: *step,
-                steps: plan.steps,
-                first: all.is_empty(),
-                timestep: *timestep,
-                scaling: *scaling,
-            };
-            all.push(guidance::guide(&ask)?);
-        }
+        let all = guides(settings, cfg, &plan.ops, plan.steps, true)?;
         let latent = |what: &str| -> Result<Tensor, EngineError> {
             let tensor = Tensor::empty(gpu, what, size.pixels(), channels)?;
             tensor.write(gpu, &vec![0.0; size.pixels() * channels]);
@@ -71,7 +79,15 @@ impl Guides {
         let most = |f: &dyn Fn(&Guide) -> usize| all.iter().map(f).max().unwrap_or(0);
         let results = many("branch", most(&|g| g.branches.len()))?;
         let (kept, temps) = (many("kept", 2)?, many("guidance", most(&|g| g.temps))?);
-        Ok(Guides { all, next: Cell::new(0), kept, temps, results })
+        Ok(Guides { all, next: Cell::new(0), is_new: true, kept, temps, results })
+    }
+
+    /// Guidance of operations that became known during the run; what was guided before is forgotten, what it left for later is not.
+    pub fn follow(&mut self, settings: &Settings, cfg: f64, ops: &[Op], plan: &Plan) -> Result<(), EngineError> {
+        self.all = guides(settings, cfg, ops, plan.steps, self.is_new)?;
+        self.is_new &= self.all.is_empty();
+        self.next.set(0);
+        Ok(())
     }
 
     fn any(&self, f: impl Fn(&Branch) -> bool) -> bool {

@@ -5,12 +5,12 @@ use std::path::Path;
 use admix_mix::recipe::{AdapterUse, Recipe};
 use admix_model::prompt::{Emphasis, Syntax};
 use admix_sample::registry;
-use admix_sample::rng::Kind;
+use admix_sample::rng::{Kind, Variation};
 
-use crate::mask;
 use crate::picture::{Format, Infotext};
 use crate::upscale::{Filter, Hires, Upscaler};
 use crate::{EngineError, Rendered};
+use crate::{mask, variation};
 
 /// File name without folders and without `.safetensors`; `builtin:NAME` gives NAME.
 pub fn short_name(reference: &str) -> String {
@@ -42,8 +42,12 @@ impl Rendered {
     pub fn seed_of(&self, index: usize) -> u64 {
         match self.settings.rng {
             Kind::Comfy => self.settings.seed,
-            Kind::Cpu | Kind::Nv => self.settings.seed.wrapping_add(index as u64),
+            Kind::Cpu | Kind::Nv => self.variation().seeds(self.settings.seed, index as u64).0,
         }
+    }
+
+    fn variation(&self) -> Variation {
+        variation::read(self.settings.options.values(), 1)
     }
 
     /// The recipe that makes picture `index` alone again (with ComfyUI's generator: its whole batch).
@@ -52,6 +56,10 @@ impl Rendered {
         if self.settings.rng != Kind::Comfy {
             recipe.sample.seed = Some(self.seed_of(index));
             recipe.sample.batch = None;
+            if self.variation().strength > 0.0 {
+                let own = self.variation().seeds(0, index as u64).1;
+                recipe.sample.set.insert(variation::SUBSEED.name.into(), own.into());
+            }
         }
         recipe
     }
@@ -91,6 +99,7 @@ impl Rendered {
         if s.clip_skip != 1 {
             fields.push(("Clip skip", s.clip_skip.to_string()));
         }
+        fields.extend(variation::fields(s, index));
         fields.push(("RNG", rng.into()));
         if let Some(hires) = hires {
             fields.push(("Hires upscale", hires.scale.to_string()));

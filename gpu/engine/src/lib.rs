@@ -26,6 +26,7 @@ pub mod settings;
 mod stage;
 pub mod start;
 pub mod upscale;
+pub mod variation;
 
 pub use control::{Cancel, Control, Progress};
 pub use error::EngineError;

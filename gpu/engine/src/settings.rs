@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::conditioning::knobs as prompt_knobs;
 use crate::render::Given;
-use crate::{EngineError, mask, start, upscale};
+use crate::{EngineError, mask, start, upscale, variation};
 
 /// Settings of one render.
 #[derive(Clone, Debug)]
@@ -146,7 +146,7 @@ pub struct Options {
 impl Options {
     /// Every such knob.
     pub fn knobs() -> impl Iterator<Item = Knob> {
-        [prompt_knobs::ALL, start::KNOBS, mask::ALL, upscale::ALL, &[FAMILY]].into_iter().flatten().copied()
+        [prompt_knobs::ALL, start::KNOBS, mask::ALL, upscale::ALL, variation::ALL, &[FAMILY]].into_iter().flatten().copied()
     }
 
     /// The values a recipe sets. Errors: one of them is not known or out of range.

@@ -1,5 +1,6 @@
 //! One stage of a render: from noise, or from latents, to finished latents at one size. Hires-fix has two of them.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -165,6 +166,8 @@ impl<'a> Stage<'a> {
             (true, _) => Some(Fold::composed(&context.weights)),
             _ => None,
         };
+        // Strength 0 has nothing to decide.
+        let adaptive = if plan.ops.is_empty() { None } else { admix_sample::adaptive(&self.request(start.is_some()))? };
         let before = self.span.before;
         let total = before + plan.steps + later;
         let run = Run {
@@ -172,6 +175,7 @@ impl<'a> Stage<'a> {
             settings,
             context: &context,
             plan: &plan,
+            adaptive: Cell::new(adaptive),
             size,
             channels,
             cfg,
@@ -219,6 +223,7 @@ impl Stage<'_> {
             settings: &source,
             context: &context,
             plan: &both.encode,
+            adaptive: Cell::new(None),
             cfg,
             fold: context.is_composed().then(|| Fold::composed(&context.weights)),
             inpaint: None,
@@ -230,7 +235,14 @@ impl Stage<'_> {
         let count = both.encode.registers.max(both.decode.registers);
         let registers = Registers::new(gpu, count, run.size, run.channels, &x)?;
         there.carry_out(networks, &registers, noise, control).await?;
-        let back = Run { plan: &both.decode, before: both.encode.steps, total, inpaint: None, ..run };
+        let back = Run {
+            plan: &both.decode,
+            adaptive: Cell::new(None),
+            before: both.encode.steps,
+            total,
+            inpaint: None,
+            ..run
+        };
         back.carry_out(networks, &registers, noise, control).await?;
         Ok(registers.get(both.decode.result.0).read(gpu).await?)
     }

@@ -12,6 +12,7 @@ use crate::networks::{Networks, Part};
 use crate::picture::Picture;
 use crate::render::{Given, to_nhwc};
 use crate::settings::Settings;
+use crate::variation;
 
 /// x at the first sigma: noise alone, or noise on top of the encoded picture.
 /// `init` holds the latents of one picture, or of each of the batch.
@@ -45,7 +46,9 @@ impl<'a> Noise<'a> {
             }
             None => None,
         };
-        let stream = rng::Stream::new(settings.rng, settings.seed, shape[0], shape[1..].iter().product());
+        let [batch, channels, h, w] = shape;
+        let variation = variation::read(settings.options.values(), settings.height / h.max(1));
+        let stream = rng::Stream::varied(settings.rng, settings.seed, batch, [channels, h, w], &variation);
         Ok(Noise { given, stream, shape })
     }
 

@@ -27,6 +27,9 @@ pub struct Knob {
     /// Takes text (a list of numbers, names of blocks) instead of a number; the help says which. Empty by default.
     #[serde(skip_serializing_if = "is_false")]
     pub text: bool,
+    /// Whole numbers only.
+    #[serde(skip_serializing_if = "is_false")]
+    pub whole: bool,
 }
 
 fn is_false(b: &bool) -> bool {
@@ -43,7 +46,19 @@ impl Knob {
         default: f64,
         help: &'static str,
     ) -> Knob {
-        Knob { name, label, min, max, default, help, choices: &[], text: false }
+        Knob { name, label, min, max, default, help, choices: &[], text: false, whole: false }
+    }
+
+    /// A whole number between `min` and `max`.
+    pub const fn whole(
+        name: &'static str,
+        label: &'static str,
+        min: f64,
+        max: f64,
+        default: f64,
+        help: &'static str,
+    ) -> Knob {
+        Knob { whole: true, ..Knob::number(name, label, min, max, default, help) }
     }
 
     /// One of several names; the first is the default.
@@ -53,12 +68,22 @@ impl Knob {
         choices: &'static [&'static str],
         help: &'static str,
     ) -> Knob {
-        Knob { name, label, min: 0.0, max: choices.len() as f64 - 1.0, default: 0.0, help, choices, text: false }
+        Knob {
+            name,
+            label,
+            min: 0.0,
+            max: choices.len() as f64 - 1.0,
+            default: 0.0,
+            help,
+            choices,
+            text: false,
+            whole: false,
+        }
     }
 
     /// Text, empty by default.
     pub const fn text(name: &'static str, label: &'static str, help: &'static str) -> Knob {
-        Knob { name, label, min: 0.0, max: 0.0, default: 0.0, help, choices: &[], text: true }
+        Knob { name, label, min: 0.0, max: 0.0, default: 0.0, help, choices: &[], text: true, whole: false }
     }
 
     /// The value that `text` stands for. A choice may be shortened as long as it stays the only one (`v` for `v_prediction`), and `true` and
@@ -97,6 +122,9 @@ impl Knob {
     /// # Errors
     /// Out of range or not a number.
     pub fn check(&self, value: f64) -> Result<f64> {
+        if self.whole && value.is_finite() && value.fract() != 0.0 {
+            return Err(SampleError::setting(self.name, format!("{value} is no whole number")));
+        }
         let whole = self.choices.is_empty() || value.fract() == 0.0;
         // Written so that NaN fails.
         if value >= self.min && value <= self.max && whole {

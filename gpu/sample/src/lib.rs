@@ -28,10 +28,10 @@ pub use grid::{Grid, GridRules};
 pub use knobs::{Info, Knob, KnobValues};
 pub use model::{BetaSchedule, ModelSampling, NoiseConfig, Prediction, Spacing};
 pub use plan::{Op, Plan, Reg, Scaling, X};
-pub use registry::{PlanRequest, invert, plan, resolve};
+pub use registry::{PlanRequest, adaptive, invert, plan, resolve};
 pub use schedules::Schedule;
-pub use solvers::Solver;
 pub use solvers::bdia::Inversion;
+pub use solvers::{Adaptive, Solver};
 
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, SampleError>;

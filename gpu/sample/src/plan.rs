@@ -1,5 +1,7 @@
 //! What a solver produces: a list of operations on latents.
 
+use std::borrow::Cow;
+
 use crate::solvers::Job;
 use crate::{Grid, ModelSampling, Prediction};
 
@@ -79,6 +81,27 @@ pub enum Op {
         /// Number of the draw.
         index: usize,
     },
+    /// `x` = the nearest multiple of 2^-`bits`. Sums and differences of such numbers are exact in f32 below 2^(24 - `bits`), so they can be undone.
+    Snap {
+        /// What is rounded.
+        x: Reg,
+        /// Binary digits after the point.
+        bits: i32,
+    },
+    /// Measures how far two estimates of a step lie apart: the root mean square of (low - high) / max(atol, rtol max(|low|, |before|)) over the whole
+    /// batch. Only in the steps of an [`Adaptive`](crate::Adaptive) run, last of what it asks for.
+    Error {
+        /// The less exact estimate.
+        low: Reg,
+        /// The more exact one.
+        high: Reg,
+        /// The last less exact estimate that was accepted.
+        before: Reg,
+        /// Absolute tolerance.
+        atol: f64,
+        /// Relative tolerance.
+        rtol: f64,
+    },
     /// The end of a step: `x` is the latent at noise level `sigma`, `denoised` the last clean estimate, for previews.
     StepEnd {
         /// Step, counted from 0 in this run.
@@ -138,7 +161,7 @@ impl Plan {
 /// Writes a plan.
 #[derive(Debug)]
 pub struct Builder<'a> {
-    model: &'a ModelSampling,
+    model: Cow<'a, ModelSampling>,
     ops: Vec<Op>,
     registers: usize,
     noises: usize,
@@ -158,12 +181,24 @@ struct Pushed {
 impl<'a> Builder<'a> {
     /// An empty plan; x exists already.
     pub fn new(job: &Job<'a>) -> Self {
-        let mut new = Builder { model: job.model, ops: Vec::new(), registers: 1, noises: 0, steps: 0, pushed: None };
+        let mut new = Builder {
+            model: Cow::Borrowed(job.model),
+            ops: Vec::new(),
+            registers: 1,
+            noises: 0,
+            steps: 0,
+            pushed: None,
+        };
         if job.knobs.get(&crate::guidance::CFG_PP) > 0.0 {
             let [guided, push] = new.registers();
             new.pushed = Some(Pushed { guided, push, seen: false });
         }
         new
+    }
+
+    /// The same, for longer than the job lives.
+    pub fn owned(self) -> Builder<'static> {
+        Builder { model: Cow::Owned(self.model.into_owned()), ..self }
     }
 
     /// One more register.
@@ -193,6 +228,16 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// `out` = clean estimate of the latent whose variance-preserving form x / sqrt(1 + sigma^2) is in `x`.
+    pub fn denoise_preserving(&mut self, x: Reg, sigma: f64, timestep: f64, out: Reg) {
+        let at = self.ops.len();
+        self.denoise(x, sigma, timestep, out);
+        if let Some(Op::Denoise { scaling, .. }) = self.ops.get_mut(at) {
+            let root = sigma.hypot(1.0);
+            (scaling.input, scaling.skip) = (scaling.input * root, scaling.skip * root);
+        }
+    }
+
     /// `dst` = sum of the terms; the same register twice is added up, zero coefficients are left out.
     pub fn combine(&mut self, dst: Reg, terms: &[(Reg, f64)]) {
         let mut sum: Vec<(Reg, f64)> = Vec::with_capacity(terms.len());
@@ -212,6 +257,26 @@ impl<'a> Builder<'a> {
     pub fn noise(&mut self, dst: Reg) {
         self.noises += 1;
         self.ops.push(Op::Noise { dst, index: self.noises });
+    }
+
+    /// Rounds to multiples of 2^-`bits`.
+    pub fn snap(&mut self, x: Reg, bits: i32) {
+        self.ops.push(Op::Snap { x, bits });
+    }
+
+    /// Measures a step: [`Op::Error`].
+    pub fn error(&mut self, [low, high, before]: [Reg; 3], atol: f64, rtol: f64) {
+        self.ops.push(Op::Error { low, high, before, atol, rtol });
+    }
+
+    /// What was written since the last call, for a run that goes on from what these operations give.
+    pub fn take(&mut self) -> Vec<Op> {
+        std::mem::take(&mut self.ops)
+    }
+
+    /// What follows belongs to this step of the run.
+    pub fn at_step(&mut self, step: usize) {
+        self.steps = step;
     }
 
     /// Ends a step with x at noise level `sigma`.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::grid::{Grid, GridRequest};
 use crate::plan::Plan;
 use crate::schedules::{self, Schedule};
-use crate::solvers::{self, Job, Solver, bdia};
+use crate::solvers::{self, Adaptive, Job, Solver, bdia};
 use crate::{BetaSchedule, Info, Knob, KnobValues, ModelSampling, Prediction, Result, SampleError, Spacing};
 
 /// Timestep spacing, a knob of every run.
@@ -168,6 +168,15 @@ pub fn resolve(
 pub fn plan(request: &PlanRequest<'_>) -> Result<Plan> {
     let prepared = Prepared::new(request)?;
     prepared.solver.plan(&prepared.job(request))
+}
+
+/// How a run goes on whose steps depend on what came before; none for samplers whose [`plan`] says all.
+///
+/// # Errors
+/// As [`plan`].
+pub fn adaptive(request: &PlanRequest<'_>) -> Result<Option<Box<dyn Adaptive>>> {
+    let prepared = Prepared::new(request)?;
+    Ok(prepared.solver.adaptive(&prepared.job(request)))
 }
 
 /// Both directions of an exactly invertible run (sampler `bdia`, whatever the request names).

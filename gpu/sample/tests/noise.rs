@@ -1,6 +1,6 @@
 //! Draws against torch's CPU generator (tests/golden/make_schedules.py), within 1e-6.
 
-use admix_sample::rng::{Kind, Stream, TorchCpu, noise};
+use admix_sample::rng::{Kind, Stream, TorchCpu, Variation, noise};
 use serde_json::Value;
 
 fn fixture() -> Value {
@@ -62,6 +62,26 @@ fn batches() {
     assert_eq!(first[8..], second.next());
     assert_eq!(next[8..], second.next());
     assert_ne!(first, next);
+}
+
+/// A1111's variation seeds. Its f32 arc cosine and sines add a few last digits, more where a column of six values is nearly parallel: 5e-6.
+#[test]
+fn variations() {
+    let all = &fixture()["varied"];
+    let shape: Vec<usize> = all["shape"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as usize).collect();
+    for case in all["cases"].as_array().unwrap() {
+        let whole = |key: &str| case[key].as_u64().unwrap();
+        let from = case["from"].as_array().map(|v| [0, 1].map(|i: usize| v[i].as_u64().unwrap() as usize));
+        let strength = case["strength"].as_f64().unwrap();
+        let variation = Variation { seed: whole("subseed"), strength, from, later: whole("later") };
+        let mut stream = Stream::varied(Kind::Cpu, whole("seed"), 2, [shape[0], shape[1], shape[2]], &variation);
+        for key in ["first", "second"] {
+            let (found, expected) = (stream.next(), floats(&case[key]));
+            assert_eq!(found.len(), expected.len());
+            let far = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(far < 5e-6, "{key}: {variation:?}: {far}");
+        }
+    }
 }
 
 #[test]

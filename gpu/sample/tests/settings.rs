@@ -100,6 +100,9 @@ fn every_combination_plans() {
                             in_range(*dst);
                             assert!((1..=plan.noises).contains(index), "{about}");
                         }
+                        Op::Snap { .. } | Op::Error { .. } => {
+                            panic!("{about}: only inversions and adaptive runs have these")
+                        }
                         Op::StepEnd { step, .. } => {
                             assert_eq!(*step, ended, "{about}");
                             ended += 1;

@@ -104,6 +104,8 @@ pub fn sampling_knobs_by_title(document: &Document) -> (Vec<Knob>, Vec<Titled>) 
         new.collect::<Vec<_>>()
     };
     let mut shared: Vec<_> = registry::guidance().map(|g| (g.label, g.citation, of(g.knobs))).collect();
+    let citation = "stable-diffusion-webui, modules/rng.py";
+    shared.push(("Variation seed", citation, of(admix_engine::variation::ALL)));
     shared.push(("Noise and steps", "What every sampler has", of(&registry::RUN)));
     shared.retain(|(_, _, knobs)| !knobs.is_empty());
     (own, shared)

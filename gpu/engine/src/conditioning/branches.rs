@@ -34,6 +34,12 @@ impl Prompts {
         Ok(Prompts { live, bank, current: 0 })
     }
 
+    /// Computes what the U-Net is told of time anew, for timesteps that became known during the run: as many as before.
+    pub fn retime(&self, gpu: &Arc<Gpu>, unet: &UNet, timesteps: &[f64], context: &Context) -> Result<(), EngineError> {
+        let Some(set) = context.sets.get(self.current) else { return Ok(()) };
+        Ok(unet.retime(gpu, &self.live, timesteps, context.samples, &set.extras)?)
+    }
+
     /// Puts a set in force: copies on the device.
     pub fn switch(&mut self, gpu: &Arc<Gpu>, set: usize) {
         let Some(source) = self.bank.get(set).filter(|_| set != self.current) else { return };

@@ -250,6 +250,19 @@ fn field(out: &mut Imported, key: &str, value: &str) -> bool {
             }
             here.map(|h| drop(out.sample.set.insert("emphasis".into(), h.into())))
         }
+        "Variation seed" => value.parse::<u32>().ok().map(|v| drop(out.sample.set.insert("subseed".into(), v.into()))),
+        "Variation seed strength" => {
+            within(0.0, 1.0).map(|v| drop(out.sample.set.insert("subseed_strength".into(), v.into())))
+        }
+        "Seed resize from" => {
+            size(value).filter(|(w, h)| [w, h].iter().all(|v| (8..=8192).contains(*v))).map(|(w, h)| {
+                out.sample.set.insert("seed_resize_from_w".into(), w.into());
+                out.sample.set.insert("seed_resize_from_h".into(), h.into());
+            })
+        }
+        "ENSD" => {
+            value.parse::<u32>().ok().map(|v| drop(out.sample.set.insert("eta_noise_seed_delta".into(), v.into())))
+        }
         "Mask blur" => within(0.0, 64.0).map(|v| drop(out.sample.set.insert("mask_blur".into(), v.into()))),
         "Image CFG scale" => within(0.0, 20.0).map(|v| drop(out.sample.set.insert("image_guidance".into(), v.into()))),
         "Prompt syntax" => {
@@ -309,6 +322,20 @@ mod tests {
         for word in ["sampler Restart Extra", "CFG scale: NaN", "Face restoration: CodeFormer", "Seed: -1", "RNG TI"] {
             assert!(all.contains(word), "{word}: {all}");
         }
+    }
+
+    #[test]
+    fn variations_come_back() {
+        let found = read(
+            "x\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, Variation seed: 4294967295, Variation seed strength: 0.3, \
+             Seed resize from: 384x512, ENSD: 31337, Version: v1.10.1",
+        );
+        let set = |name: &str| found.sample.set[name].as_f64().expect("a number");
+        let names = ["subseed", "subseed_strength", "seed_resize_from_w", "seed_resize_from_h", "eta_noise_seed_delta"];
+        assert_eq!(names.map(set), [4_294_967_295.0, 0.3, 384.0, 512.0, 31_337.0]);
+        assert_eq!(found.unresolved, [""; 0]);
+        let odd = read("x\nSteps: 20, Seed: 1, CFG scale: 7, Variation seed: -1, Seed resize from: 1x");
+        assert_eq!(odd.unresolved.len(), 2, "{:?}", odd.unresolved);
     }
 
     #[test]

@@ -154,6 +154,26 @@ impl UNet {
         Ok(Conditioning { time_table, time_row, keys, tokens: context.rows / n, prelude: rec.finish() })
     }
 
+    /// Computes the time table of `cond` anew, for timesteps that became known during a run: as many as it was made for, with the same samples.
+    ///
+    /// # Errors
+    /// As [`UNet::condition`].
+    pub fn retime(
+        &self,
+        gpu: &Arc<Gpu>,
+        cond: &Conditioning,
+        timesteps: &[f64],
+        n: usize,
+        extras: &Extras,
+    ) -> Result<(), ModelError> {
+        let mut rec = Recorder::new(gpu);
+        let (table, _) = self.time_table(&mut rec, timesteps, n, extras)?;
+        debug_assert_eq!(table.bytes(), cond.time_table.bytes());
+        rec.copy(&table, 0, &cond.time_table, 0, cond.time_table.bytes());
+        rec.finish().submit();
+        Ok(())
+    }
+
     /// Time projections of every step, and how many rows a step has.
     fn time_table(
         &self,

@@ -2,9 +2,11 @@
 
 mod philox;
 mod torch;
+mod variation;
 
 pub use philox::Philox;
 pub use torch::TorchCpu;
+pub use variation::{Variation, slerp};
 
 use crate::{Result, SampleError};
 
@@ -69,23 +71,45 @@ pub struct Stream {
     generators: Generators,
     batch: usize,
     per_picture: usize,
+    /// The first draw, where it is not the generators' own.
+    first: Option<Vec<f32>>,
 }
 
 impl Stream {
     /// For `batch` pictures of `per_picture` latent values (c * h * w).
     pub fn new(kind: Kind, seed: u64, batch: usize, per_picture: usize) -> Stream {
-        let seeds = (0..batch as u64).map(|i| seed.wrapping_add(i));
+        Stream::with_seeds(kind, seed, batch, per_picture, 1)
+    }
+
+    /// The same with one seed for every picture.
+    fn shared(kind: Kind, seed: u64, batch: usize, per_picture: usize) -> Stream {
+        Stream::with_seeds(kind, seed, batch, per_picture, 0)
+    }
+
+    /// For pictures of `chw` = [c, h, w] latents whose first noise is varied.
+    pub fn varied(kind: Kind, seed: u64, batch: usize, chw: [usize; 3], variation: &Variation) -> Stream {
+        if variation.is_off() {
+            return Stream::new(kind, seed, batch, chw.iter().product());
+        }
+        variation::stream(kind, seed, batch, chw, variation)
+    }
+
+    fn with_seeds(kind: Kind, seed: u64, batch: usize, per_picture: usize, step: u64) -> Stream {
+        let seeds = (0..batch as u64).map(|i| seed.wrapping_add(i * step));
         let generators = match kind {
             Kind::Cpu => Generators::PerPictureTorch(seeds.map(TorchCpu::new).collect()),
             Kind::Nv => Generators::PerPicturePhilox(seeds.map(Philox::new).collect()),
             Kind::Comfy => Generators::OneTorch(Box::new(TorchCpu::new(seed))),
         };
-        Stream { generators, batch, per_picture }
+        Stream { generators, batch, per_picture, first: None }
     }
 
     /// The next draw: unit Gaussian, [batch, c, h, w] in row-major order.
     #[allow(clippy::should_implement_trait)] // An endless stream; an Iterator's Option would only be unwrapped.
     pub fn next(&mut self) -> Vec<f32> {
+        if let Some(first) = self.first.take() {
+            return first;
+        }
         match &mut self.generators {
             Generators::PerPictureTorch(all) => all.iter_mut().flat_map(|g| g.randn(self.per_picture)).collect(),
             Generators::PerPicturePhilox(all) => all.iter_mut().flat_map(|g| g.randn(self.per_picture)).collect(),

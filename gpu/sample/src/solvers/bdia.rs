@@ -19,11 +19,19 @@ pub const GAMMA: Knob = Knob::number(
     "0 is DDIM; 0.5 draws well; inversion wants 1, since it divides by it in every step",
 );
 
+/// Binary digits after the point that an exact inversion keeps: 4e-6, for latents up to 64.
+pub const GRAIN: i32 = 18;
+
 /// A run that turns a clean latent into noise, and the run that turns it back.
 ///
-/// Both use the same registers. `encode` starts from the clean latent in register 0 (its `init_scale` is 0 and its `latent_scale` 1) and ends
-/// with the noisiest latent in register 0 and the one before it in register `second`; `decode` starts from those two as they are, and its
-/// `result` is the clean latent again, up to rounding, as long as the network is told the same. Ends of steps are as in any plan.
+/// Both use the same registers, which hold variance-preserving latents x / sqrt(1 + sigma^2). `encode` starts from the clean latent in register 0
+/// (its `init_scale` is 0 and its `latent_scale` 1) and ends with the noisiest latent in register 0 and the one before it in register `second`;
+/// `decode` starts from those two as they are, and its `result` is the clean latent again as long as the network is told the same.
+///
+/// With gamma 1 a step adds something to the latent two levels up that depends on the latent between them alone. What is added is rounded to
+/// multiples of 2^-[`GRAIN`]: then the sums are exact in f32, subtracting gives the same bits back, the network sees the same bits on both ways, and
+/// nothing is there that guidance could magnify (Maclaurin et al. 2015, arXiv 1502.03492, undo momentum likewise). The clean latent itself comes back rounded so.
+/// With a smaller gamma, rounding errors are divided by gamma in every step and magnified by the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inversion {
     /// Clean latent to noise.
@@ -70,17 +78,35 @@ impl Chain {
         [(before, weight), (X, forth.0 - weight * back.0), (denoised, forth.1 - weight * back.1)]
     }
 
-    /// The same solved for the latent one level up, x having been at `after` one level down.
-    fn up(&self, i: usize, after: Reg, denoised: Reg) -> [(Reg, f64); 3] {
-        let (forth, back) = (self.ddim(i, i + 1), self.ddim(i, i - 1));
-        let weight = self.alpha(i + 1) / (self.gamma * self.alpha(i - 1));
-        [(after, weight), (X, back.0 - weight * forth.0), (denoised, back.1 - weight * forth.1)]
+    /// What a step at level `i` adds to gamma times the latent one level up, variance-preserving: factors of the latent and of its clean estimate.
+    fn added(&self, i: usize) -> (f64, f64) {
+        let factors = |j: usize| {
+            let (x, d) = self.ddim(i, j);
+            (self.alpha(j) * x / self.alpha(i), self.alpha(j) * d)
+        };
+        let (forth, back) = (factors(i + 1), factors(i - 1));
+        (forth.0 - self.gamma * back.0, forth.1 - self.gamma * back.1)
     }
 
-    /// Steps down from level `from`; where that is not the first, the latent one level up is in `before`.
-    fn descend(&self, b: &mut Builder<'_>, job: &Job<'_>, from: usize, [before, denoised, next]: [Reg; 3]) {
+    /// Writes what a step at level `i` adds into `into`.
+    fn add(&self, b: &mut Builder<'_>, job: &Job<'_>, i: usize, denoised: Reg, into: Reg) {
+        let (x, d) = self.added(i);
+        b.denoise_preserving(X, self.sigmas[i], job.grid.timesteps[i], denoised);
+        b.combine(into, &[(X, x), (denoised, d)]);
+        self.snap(b, into);
+    }
+
+    /// Rounds where that makes sums exact.
+    fn snap(&self, b: &mut Builder<'_>, x: Reg) {
+        if self.gamma == 1.0 {
+            b.snap(x, GRAIN);
+        }
+    }
+
+    /// Steps down.
+    fn descend(&self, b: &mut Builder<'_>, job: &Job<'_>, [before, denoised, next]: [Reg; 3]) {
         let n = job.grid.steps();
-        for i in from..n {
+        for i in self.first..n {
             b.denoise(X, self.sigmas[i], job.grid.timesteps[i], denoised);
             if i == self.first {
                 let (x, d) = self.ddim(i, i + 1);
@@ -115,7 +141,7 @@ impl Solver for Bdia {
         let chain = Chain::new(job)?;
         let mut b = Builder::new(job);
         let registers = b.registers();
-        chain.descend(&mut b, job, job.grid.start, registers);
+        chain.descend(&mut b, job, registers);
         Ok(b.finish(init_scale(job.grid, &alpha_bars(job.model, job.grid)), job.grid))
     }
 }
@@ -123,28 +149,33 @@ impl Solver for Bdia {
 /// Both directions of a run.
 ///
 /// # Errors
-/// Fewer than two steps, or a gamma of 0.
+/// Fewer than two steps, a gamma of 0, or CFG++, which moves latents in a way of its own.
 pub fn invert(job: &Job<'_>) -> Result<Inversion> {
     let chain = Chain::new(job)?;
-    let (first, n) = (chain.first, job.grid.steps());
-    if chain.gamma <= 0.0 {
+    let (first, n, gamma) = (chain.first, job.grid.steps(), chain.gamma);
+    if gamma <= 0.0 {
         return Err(SampleError::setting(GAMMA.name, "0 cannot be inverted; use a value up to 1, best 1"));
     }
     if n < first + 2 {
         return Err(SampleError::setting("steps", "inversion needs at least two steps"));
     }
+    if job.knobs.get(&crate::guidance::CFG_PP) > 0.0 {
+        return Err(SampleError::setting(crate::guidance::CFG_PP.name, "CFG++ cannot be inverted; use plain guidance"));
+    }
     let mut b = Builder::new(job);
     let [second, denoised, next] = b.registers();
-    b.combine(X, &[(X, 1.0 / chain.alpha(n))]);
-    // The first step up has no past: DDIM, with the noise estimated as if it had been made.
-    b.denoise(X, chain.sigmas[n - 1], job.grid.timesteps[n - 1], denoised);
+    chain.snap(&mut b, X);
+    // The first step up has no past: DDIM, with the noise estimated as if it had been made. Whatever it gives, the way back starts from it.
     let share = (chain.sigmas[n - 1] - chain.sigmas[n]) / chain.sigmas[n - 1];
+    b.combine(next, &[(X, chain.alpha(n - 1) / chain.alpha(n))]);
+    b.denoise_preserving(next, chain.sigmas[n - 1], job.grid.timesteps[n - 1], denoised);
     b.combine(second, &[(X, 1.0)]);
-    b.combine(X, &[(X, 1.0 + share), (denoised, -share)]);
+    b.combine(X, &[(next, 1.0 + share), (denoised, -share * chain.alpha(n - 1))]);
+    chain.snap(&mut b, X);
     b.end_step(chain.sigmas[n - 1], denoised);
     for i in (first + 1..n).rev() {
-        b.denoise(X, chain.sigmas[i], job.grid.timesteps[i], denoised);
-        b.combine(next, &chain.up(i, second, denoised));
+        chain.add(&mut b, job, i, denoised, next);
+        b.combine(next, &[(second, 1.0 / gamma), (next, -1.0 / gamma)]);
         b.combine(second, &[(X, 1.0)]);
         b.combine(X, &[(next, 1.0)]);
         b.end_step(chain.sigmas[i - 1], denoised);
@@ -157,6 +188,12 @@ pub fn invert(job: &Job<'_>) -> Result<Inversion> {
     b.combine(next, &[(before, 1.0)]);
     b.combine(before, &[(X, 1.0)]);
     b.combine(X, &[(next, 1.0)]);
-    chain.descend(&mut b, job, first + 1, [before, denoised, next]);
+    for i in first + 1..n {
+        chain.add(&mut b, job, i, denoised, next);
+        b.combine(next, &[(before, gamma), (next, 1.0)]);
+        b.combine(before, &[(X, 1.0)]);
+        b.combine(X, &[(next, 1.0)]);
+        b.end_step(chain.sigmas[i + 1], denoised);
+    }
     Ok(Inversion { encode, decode: b.finish(0.0, job.grid), second })
 }

@@ -6,7 +6,7 @@ use crate::grid::GridRules;
 use crate::plan::{Builder, Plan};
 use crate::{Info, Knob, Result};
 
-/// Lu et al. 2022, DPM-Solver-fast; k-diffusion's `sample_dpm_fast`. Of the schedule only the ends count; steps are evaluations.
+/// Lu et al. 2022, DPM-Solver-fast; k-diffusion's `sample_dpm_fast`. Of the schedule only the highest level counts; steps are evaluations.
 pub struct DpmFast;
 
 const ETA: Knob = Knob::number("eta", "Eta", 0.0, 1.0, 0.0, "share of fresh noise in each step; 0 adds none");

@@ -1,7 +1,7 @@
 //! Solvers: from noise levels to a plan.
 
 use crate::grid::{Grid, GridRules};
-use crate::plan::Plan;
+use crate::plan::{Op, Plan};
 use crate::{Info, KnobValues, ModelSampling, Result};
 
 pub mod bdia;
@@ -11,6 +11,7 @@ mod ddpm;
 mod deis;
 mod dpm_2;
 mod dpm_2_ancestral;
+mod dpm_adaptive;
 mod dpm_fast;
 mod dpmpp_2m;
 mod dpmpp_2m_sde;
@@ -61,6 +62,20 @@ pub trait Solver: Sync {
     /// # Errors
     /// A setting that cannot be used with this model or these levels.
     fn plan(&self, job: &Job<'_>) -> Result<Plan>;
+    /// Where the steps depend on what came before them: how the run goes on. [`Solver::plan`] then tells what is known before the run (registers, how
+    /// it starts, the range of noise levels) by steps of fixed size.
+    fn adaptive(&self, _job: &Job<'_>) -> Option<Box<dyn Adaptive>> {
+        None
+    }
+}
+
+/// Steps that are decided while the run goes on.
+pub trait Adaptive: Send {
+    /// The next operations. `error` is what the last ones measured with [`Op::Error`](crate::Op::Error), if they did; none at the end of the run.
+    ///
+    /// # Errors
+    /// Steps that lead nowhere.
+    fn next(&mut self, error: Option<f64>) -> Result<Option<Vec<Op>>>;
 }
 
 /// Every solver. To add one, write its file and name it here.
@@ -87,6 +102,7 @@ pub static ALL: &[&dyn Solver] = &[
     &ipndm_v::IpndmV,
     &heunpp2::HeunPp2,
     &dpm_fast::DpmFast,
+    &dpm_adaptive::DpmAdaptive,
     &res_multistep::ResMultistep,
     &gradient_estimation::GradientEstimation,
     &er_sde::ErSde,

@@ -187,14 +187,12 @@ pub mod dpm {
     use super::{Job, NOISE, add_noise, ancestral};
     use crate::plan::{Builder, Reg, X};
 
-    /// Where a run between two levels ends: the last level above 0, or the model's smallest where the run has but one.
+    /// Where a run between two levels ends: at the model's smallest noise level, as in A1111, since there is no step to 0. The schedule's last level
+    /// above 0 can be far higher (0.24 with 20 trailing timesteps), and its noise would stay in the picture.
     pub fn end_of(job: &Job<'_>) -> f64 {
-        let grid = job.grid;
-        let n = grid.steps();
-        match grid.sigmas[n] {
-            0.0 if grid.start + 1 < n => grid.sigmas[n - 1],
-            0.0 => job.model.sigma_min(),
-            last => last,
+        match job.grid.sigmas.last() {
+            Some(last) if *last > 0.0 => *last,
+            _ => job.model.sigma_min(),
         }
     }
 

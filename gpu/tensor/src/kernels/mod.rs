@@ -18,7 +18,9 @@ pub mod pack;
 pub mod picture;
 pub mod project;
 pub mod rescale;
+pub mod snap;
 pub mod softmax;
+pub mod step_error;
 pub mod threshold;
 pub mod transpose;
 
