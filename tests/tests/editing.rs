@@ -169,7 +169,7 @@ fn inversion_comes_back() {
     (given.mask, given.cond, given.uncond) = (None, None, None);
     let picture = given.init.clone().expect("a picture");
     let kept = kept(model, &given);
-    for (cfg, steps) in [(1.0, 10), (3.0, 20), (7.5, 50)] {
+    for (cfg, steps) in [(1.0, 10), (3.0, 20), (7.5, 10)] {
         let mut recipe = recipe(model, &picture, 1.0);
         (recipe.sample.steps, recipe.sample.cfg) = (Some(steps), Some(cfg));
         recipe.sample.prompt = Some("a red apple".into());

@@ -32,8 +32,8 @@ fn render(session: &mut admix_engine::Session, recipe: &Recipe) -> Rendered {
 fn the_same_recipe_gives_the_same_bits() {
     let bits = |r: &Rendered| r.latents.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     let mut first = session();
-    for sampler in ["dpmpp_2m", "euler_ancestral", "dpm_adaptive", "dpmpp_3m_sde"] {
-        let recipe = recipe(sampler, &[("pag_scale", 2.0)]);
+    for (sampler, set) in [("dpmpp_2m_sde", &[("pag_scale", 2.0)][..]), ("dpm_adaptive", &[("rtol", 0.2)])] {
+        let recipe = recipe(sampler, set);
         let one = render(&mut first, &recipe);
         let again = render(&mut first, &recipe);
         let fresh = render(&mut session(), &recipe);
@@ -73,7 +73,7 @@ fn variation_seeds() {
         let far = distance(&alone.latents, &both.latents[i * each..][..each]);
         assert!(far < 1e-4, "picture {i}: {far:.1e}");
         let text = both.infotext(i);
-        assert!(text.contains(&format!("Seed: 11, Size: 32x32")), "{text}");
+        assert!(text.contains("Seed: 11, Size: 32x32"), "{text}");
         assert!(
             text.contains(&format!("Variation seed: {}, Variation seed strength: 0.3, ENSD: 31337", 99 + i)),
             "{text}"

@@ -1,15 +1,16 @@
 //! Where recipes come from: a JSON file, a picture or a checkpoint that carries one.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use admix_engine::Session;
 use admix_engine::files::checkpoint::Checkpoint;
 use admix_engine::files::safetensors::Index;
 use admix_engine::files::{FileSource, adapter::Adapter, builtin, ready};
+use admix_engine::metadata;
 use admix_engine::mix::import::{self, Imported};
 use admix_engine::mix::recipe::Recipe;
-use admix_engine::picture::png_texts;
+use admix_engine::picture::texts;
 use admix_engine::tensor::DeviceOptions;
 
 use super::fault::Fault;
@@ -62,15 +63,30 @@ pub fn load(path: &Path) -> Result<Recipe, Fault> {
         field("admix_recipe").map(String::from).ok_or_else(|| named("this file carries no recipe".into()))?
     } else {
         let bytes = read_file(path)?;
-        if bytes.starts_with(b"\x89PNG") {
-            let texts = png_texts(&bytes).map_err(|e| named(e.to_string()))?;
-            let found = texts.into_iter().find(|(keyword, _)| keyword == "admix");
+        if metadata::is_picture(&bytes) {
+            let found =
+                texts(&bytes).map_err(|e| named(e.to_string()))?.into_iter().find(|(keyword, _)| keyword == "admix");
             found.ok_or_else(|| named("this picture carries no recipe of Admix".into()))?.1
         } else {
             String::from_utf8(bytes).map_err(|_| named("a recipe is a JSON text, but this is not UTF-8".into()))?
         }
     };
     Ok(beside(Recipe::from_json(&text).map_err(|e| named(e.to_string()))?, path))
+}
+
+/// As [`load`], and from pictures of other programs as well: A1111's infotext, ComfyUI's graph. Names of models and adapters are looked for below
+/// `libraries` and among what is built in; what has no place here is told. True: it is such a picture, which names no base that must be kept.
+pub fn load_to_render(path: &Path, libraries: &[PathBuf]) -> Result<(Recipe, bool), Fault> {
+    let mut start = [0; 12];
+    let read = std::fs::File::open(path).and_then(|mut f| f.read(&mut start));
+    if !read.is_ok_and(|n| metadata::is_picture(&start[..n])) {
+        return Ok((load(path)?, false));
+    }
+    let find = |wanted, name: &str| metadata::find_in(libraries, wanted, name);
+    let restored = metadata::restore(&read_file(path)?, &Recipe::new("builtin"), &find)
+        .map_err(|e| Fault::input(format!("{}: {e}", path.display())))?;
+    restored.unresolved.iter().for_each(|line| eprintln!("note: {line}"));
+    Ok((beside(restored.recipe, path), !restored.is_own))
 }
 
 /// Another program's recipe, with a line for everything of it that has no place here.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use admix_engine::mix::AdapterReport;
-use admix_engine::mix::recipe::{AdapterUse, Knobs, Recipe, Sample};
+use admix_engine::mix::recipe::{AdapterUse, Knobs, Recipe, Reference, Sample};
 use admix_engine::picture::Format;
 use admix_engine::{Control, Given, Picture, Rendered};
 use serde_json::{Value, json};
@@ -23,8 +23,8 @@ pub struct RenderArgs {
     /// What it must not show
     #[arg(long, value_name = "TEXT")]
     negative: Option<String>,
-    /// A recipe: a JSON file, a picture made by Admix or a checkpoint written by it
-    #[arg(long, value_name = "FILE", conflicts_with = "model")]
+    /// A recipe: a JSON file, a checkpoint written by Admix, or a picture made by Admix, A1111 or ComfyUI
+    #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
     /// A .safetensors file, a diffusers folder or builtin:NAME [default: builtin]
     #[arg(long, value_name = "REF")]
@@ -193,10 +193,23 @@ impl RenderArgs {
         Ok(given)
     }
 
+    /// The recipe of a file. Another program's picture only names its model, so that one may be given beside it.
+    fn loaded(&self, path: &Path) -> Result<Recipe, Fault> {
+        let (mut recipe, is_foreign) = recipe::load_to_render(path, &self.library)?;
+        match &self.model {
+            Some(model) if is_foreign => recipe.base = Reference::new(model),
+            Some(_) => {
+                return Err(Fault::input("--model and --recipe both name the model; give one of them"));
+            }
+            None => {}
+        }
+        Ok(recipe)
+    }
+
     /// The recipe: the file's or the model's, with the flags on top.
     fn recipe(&self, given: &Given) -> Result<Recipe, Fault> {
         let mut recipe = match &self.recipe {
-            Some(path) => recipe::load(path)?,
+            Some(path) => self.loaded(path)?,
             None => Recipe::new(self.model.as_deref().unwrap_or("builtin")),
         };
         recipe.adapters.extend(self.adapter.iter().cloned());

@@ -8,8 +8,24 @@ pub mod kept;
 pub mod link;
 pub mod pick;
 mod place;
-mod restore;
 pub mod store;
 
 pub use place::Place;
-pub use restore::{Restored, restore};
+
+/// Settings from a picture, names looked up among what is built in: see [`admix_engine::metadata::restore`].
+///
+/// # Errors
+/// No picture, or one without settings.
+pub fn restore(
+    file: &[u8],
+    current: &admix_engine::mix::Recipe,
+) -> Result<admix_engine::metadata::Restored, admix_engine::EngineError> {
+    use admix_engine::metadata::Wanted;
+    let built_in = catalogue::builtin();
+    let find = |wanted: Wanted, name: &str| {
+        let fits =
+            |i: &&catalogue::Item| i.is_adapter == (wanted == Wanted::Adapter) && i.name.eq_ignore_ascii_case(name);
+        built_in.iter().find(fits).map(|i| i.reference.clone())
+    };
+    admix_engine::metadata::restore(file, current, &find)
+}

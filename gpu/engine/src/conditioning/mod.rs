@@ -16,6 +16,8 @@ use admix_tensor::{Gpu, Tensor};
 pub(crate) use self::encode::Encoded as Text;
 use self::encode::{Encoded, Encoders};
 pub(crate) use self::inversions::Inversions;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use self::tags::{DEEPEST, list_files};
 use crate::EngineError;
 use crate::control::Control;
 use crate::networks::{Networks, Part};

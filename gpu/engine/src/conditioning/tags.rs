@@ -9,7 +9,7 @@ use crate::{EngineError, Session};
 
 /// How deep the search in a library folder goes.
 #[cfg(not(target_arch = "wasm32"))]
-pub(super) const DEEPEST: usize = 4;
+pub(crate) const DEEPEST: usize = 4;
 
 impl Session {
     /// The recipe with the adapters that its prompt names, and the prompt without their tags. Errors: a tag that is not understood, or a name nothing
@@ -77,7 +77,7 @@ impl Session {
 
 /// The `.safetensors` files of a folder and its folders, those further up first, each folder's in order of names.
 #[cfg(not(target_arch = "wasm32"))]
-pub(super) fn list_files(folder: &std::path::Path, depth: usize, out: &mut Vec<std::path::PathBuf>) {
+pub(crate) fn list_files(folder: &std::path::Path, depth: usize, out: &mut Vec<std::path::PathBuf>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     let mut entries: Vec<_> = entries.flatten().map(|e| e.path()).collect();
     entries.sort();

@@ -4,6 +4,11 @@
 pub mod a1111;
 pub mod comfy;
 pub mod exif;
+mod restore;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use restore::find_in;
+pub use restore::{Find, Restored, Wanted, is_picture, restore};
 
 use admix_mix::recipe::Sample;
 use admix_sample::registry;

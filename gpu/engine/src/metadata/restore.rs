@@ -1,10 +1,23 @@
-//! From a dropped picture back to settings: its recipe, A1111's infotext, or ComfyUI's graph.
+//! From a picture back to settings: its recipe, A1111's infotext, or ComfyUI's graph.
 
-use admix_engine::EngineError;
-use admix_engine::metadata::{Imported, Named, a1111, comfy};
-use admix_engine::mix::Recipe;
-use admix_engine::mix::recipe::{AdapterUse, Sample};
-use admix_engine::picture::texts;
+use admix_mix::recipe::{AdapterUse, Recipe, Reference, Sample};
+
+use super::{Imported, Named, a1111, comfy};
+use crate::EngineError;
+use crate::infotext::short_name;
+use crate::picture::texts;
+
+/// What a name of another program can mean here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A checkpoint.
+    Model,
+    /// An adapter.
+    Adapter,
+}
+
+/// Finds what has a name: its reference.
+pub type Find<'a> = &'a dyn Fn(Wanted, &str) -> Option<String>;
 
 /// What could be read from a picture.
 #[derive(Debug)]
@@ -13,16 +26,28 @@ pub struct Restored {
     pub recipe: Recipe,
     /// What the picture says and could not be used, a line each.
     pub unresolved: Vec<String>,
+    /// It is our own recipe, complete; else another program's settings.
+    pub is_own: bool,
 }
 
-/// Settings from a PNG, JPEG or WebP: its recipe, or else A1111's infotext or ComfyUI's graph laid over `current`. Errors: no such picture, or one without any.
-pub fn restore(file: &[u8], current: &Recipe) -> Result<Restored, EngineError> {
+/// Whether bytes are a picture that may carry settings.
+pub fn is_picture(file: &[u8]) -> bool {
+    file.starts_with(b"\x89PNG")
+        || file.starts_with(&[0xff, 0xd8])
+        || (file.starts_with(b"RIFF") && file.get(8..12) == Some(b"WEBP"))
+}
+
+/// Settings from a PNG, JPEG or WebP: its recipe, or else A1111's infotext or ComfyUI's graph laid over `current`.
+///
+/// # Errors
+/// No such picture, or one without any.
+pub fn restore(file: &[u8], current: &Recipe, find_file: Find<'_>) -> Result<Restored, EngineError> {
     let texts = texts(file)?;
     let find = |keyword: &str| texts.iter().find(|(k, _)| k == keyword).map(|(_, t)| t.as_str());
     let mut unresolved = Vec::new();
     if let Some(text) = find("admix") {
         match Recipe::from_json(text) {
-            Ok(recipe) => return Ok(Restored { recipe, unresolved }),
+            Ok(recipe) => return Ok(Restored { recipe, unresolved, is_own: true }),
             Err(error) if find("parameters").is_none() => {
                 return Err(EngineError::Picture(format!("this picture's recipe cannot be read: {error}")));
             }
@@ -40,27 +65,20 @@ pub fn restore(file: &[u8], current: &Recipe) -> Result<Restored, EngineError> {
     let found = found.ok_or_else(|| {
         EngineError::Picture("this picture carries no settings (no recipe, no infotext and no graph of ComfyUI)".into())
     })?;
-    let mut restored = resolve(found, current);
+    let mut restored = resolve(found, current, find_file);
     restored.unresolved.splice(0..0, unresolved);
     Ok(restored)
 }
 
 /// Names of files to what is there.
-fn resolve(found: Imported, current: &Recipe) -> Restored {
+fn resolve(found: Imported, current: &Recipe, find_file: Find<'_>) -> Restored {
     let Imported { sample, model, adapters, mut unresolved } = found;
     let mut recipe = current.clone();
-    let built_in = crate::io::catalogue::builtin();
-    let known = |name: &str, is_adapter: bool| {
-        built_in
-            .iter()
-            .find(|i| i.is_adapter == is_adapter && i.name.eq_ignore_ascii_case(name))
-            .map(|i| i.reference.clone())
-    };
     if let Some(Named { name, hash, .. }) = model
         && !is_called(&recipe.base.reference, &name)
     {
-        match known(&name, false) {
-            Some(reference) => recipe.base = admix_engine::mix::recipe::Reference::new(reference),
+        match find_file(Wanted::Model, &name) {
+            Some(reference) => recipe.base = Reference::new(reference),
             None => {
                 let hash = hash.map_or_else(String::new, |h| format!(" ({h})"));
                 unresolved
@@ -69,23 +87,43 @@ fn resolve(found: Imported, current: &Recipe) -> Restored {
         }
     }
     let held: Vec<String> = recipe.adapters.drain(..).map(|a| a.source.reference).collect();
-    for Named { name, weight, text_weight, .. } in adapters {
-        let reference = held.iter().find(|r| is_called(r, &name)).cloned().or_else(|| known(&name, true));
+    for Named { name, weight, text_weight, hash } in adapters {
+        let here = held.iter().find(|r| is_called(r, &name)).cloned();
+        let reference = here.or_else(|| find_file(Wanted::Adapter, &name));
         match reference {
             Some(reference) => recipe.adapters.push(AdapterUse { text_weight, ..AdapterUse::new(reference, weight) }),
             None => {
-                unresolved.push(format!("adapter {name} (weight {weight}): not on the shelf; drop its file to add it"));
+                let hash = hash.map_or_else(String::new, |h| format!(", {h}"));
+                let line = format!("adapter {name} (weight {weight}{hash}): not on the shelf; drop its file to add it");
+                unresolved.push(line);
             }
         }
     }
     // Knobs are the picture's alone: those of another sampler would not fit.
     let set = sample.set.clone();
     recipe.sample = Sample { set, ..sample.or(&recipe.sample) };
-    Restored { recipe, unresolved }
+    Restored { recipe, unresolved, is_own: false }
 }
 
 fn is_called(reference: &str, name: &str) -> bool {
-    crate::io::catalogue::short(reference).eq_ignore_ascii_case(name)
+    let reference = if reference == "builtin" { "builtin:mini" } else { reference };
+    short_name(reference.strip_prefix("drop:").unwrap_or(reference)).eq_ignore_ascii_case(name)
+}
+
+/// What has a name among the files below some folders and what is built in, for [`restore`].
+#[cfg(not(target_arch = "wasm32"))]
+pub fn find_in(libraries: &[std::path::PathBuf], wanted: Wanted, name: &str) -> Option<String> {
+    use admix_files::builtin::{Kind, catalogue};
+
+    use crate::conditioning::{DEEPEST, list_files};
+    let mut files = Vec::new();
+    libraries.iter().for_each(|folder| list_files(folder, DEEPEST, &mut files));
+    if let Some(path) = files.iter().find(|p| is_called(&p.display().to_string(), name)) {
+        return Some(path.display().to_string());
+    }
+    let fits = |kind: Kind| (kind == Kind::Adapter) == (wanted == Wanted::Adapter);
+    let found = catalogue().ok()?.into_iter().find(|i| fits(i.kind) && i.name.eq_ignore_ascii_case(name))?;
+    Some(format!("builtin:{}", found.name))
 }
 
 #[cfg(test)]
@@ -93,7 +131,10 @@ mod tests {
     use super::*;
 
     fn from_infotext(text: &str, current: &Recipe) -> Restored {
-        resolve(a1111::read(text), current)
+        let find = |wanted: Wanted, name: &str| {
+            (wanted == Wanted::Adapter && name.eq_ignore_ascii_case("pixel")).then(|| "builtin:pixel".to_owned())
+        };
+        resolve(a1111::read(text), current, &find)
     }
 
     #[test]
@@ -121,6 +162,6 @@ mod tests {
             let restored = from_infotext(text, &current);
             assert!(restored.recipe.sample.cfg.is_none_or(f64::is_finite), "{text}");
         }
-        assert!(restore(b"not a png", &current).is_err());
+        assert!(restore(b"not a png", &current, &|_, _| None).is_err());
     }
 }
