@@ -181,6 +181,9 @@ impl Run<'_> {
     }
 }
 
+/// A step of a run and operations that belong to it.
+type Part<'a> = (usize, Cow<'a, [Op]>);
+
 /// Where the operations of a run come from.
 enum Source<'a> {
     /// The plan's steps and how many are done.
@@ -215,7 +218,7 @@ impl<'a> Source<'a> {
     }
 
     /// The next operations and the step they belong to; `error` is what the last ones measured.
-    fn next(&mut self, error: Option<f64>) -> Result<Option<(usize, Cow<'a, [Op]>)>, EngineError> {
+    fn next(&mut self, error: Option<f64>) -> Result<Option<Part<'a>>, EngineError> {
         match self {
             Source::Known(steps, done) => {
                 let next = steps.get(*done).map(|ops| (*done, Cow::Borrowed(*ops)));
