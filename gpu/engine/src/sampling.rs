@@ -182,7 +182,7 @@ impl Run<'_> {
 }
 
 /// A step of a run and operations that belong to it.
-type Part<'a> = (usize, Cow<'a, [Op]>);
+type Chunk<'a> = (usize, Cow<'a, [Op]>);
 
 /// Where the operations of a run come from.
 enum Source<'a> {
@@ -218,7 +218,7 @@ impl<'a> Source<'a> {
     }
 
     /// The next operations and the step they belong to; `error` is what the last ones measured.
-    fn next(&mut self, error: Option<f64>) -> Result<Option<Part<'a>>, EngineError> {
+    fn next(&mut self, error: Option<f64>) -> Result<Option<Chunk<'a>>, EngineError> {
         match self {
             Source::Known(steps, done) => {
                 let next = steps.get(*done).map(|ops| (*done, Cow::Borrowed(*ops)));

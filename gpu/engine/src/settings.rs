@@ -146,7 +146,10 @@ pub struct Options {
 impl Options {
     /// Every such knob.
     pub fn knobs() -> impl Iterator<Item = Knob> {
-        [prompt_knobs::ALL, start::KNOBS, mask::ALL, upscale::ALL, variation::ALL, &[FAMILY]].into_iter().flatten().copied()
+        [prompt_knobs::ALL, start::KNOBS, mask::ALL, upscale::ALL, variation::ALL, &[FAMILY]]
+            .into_iter()
+            .flatten()
+            .copied()
     }
 
     /// The values a recipe sets. Errors: one of them is not known or out of range.
