@@ -2,7 +2,7 @@
 
 use admix_engine::files::{Bundle, builtin};
 use admix_engine::inspect;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::fault::Fault;
 use super::output;
@@ -44,6 +44,7 @@ fn readable(about: &Value) -> String {
     for (name, value) in fields {
         match value {
             Value::Null => {}
+            Value::Object(facts) if name == "facts" => out.push_str(&facts_text(facts)),
             Value::Object(_) => {}
             Value::String(text) if text.contains('\n') => out.push_str(&format!("{name}:\n{}\n", indent(text))),
             Value::Array(list) if name == "evidence" => out.push_str(&evidence_text(list)),
@@ -94,6 +95,32 @@ fn fit_text(fit: &Value) -> String {
     let differs = |m: &Value| format!("{}: expected {}, found {}", plain(&m["key"]), m["expected"], m["found"]);
     group("mismatched (another shape)", mismatched.iter().map(differs).collect());
     out
+}
+
+/// What the files around an adapter say about it: a line for each fact that is there.
+fn facts_text(facts: &Map<String, Value>) -> String {
+    let mut out = String::new();
+    for (name, value) in facts {
+        let text = match value {
+            Value::Null => continue,
+            Value::Object(training) => {
+                let stated = training.iter().filter(|(_, v)| !v.is_null());
+                stated.map(|(k, v)| format!("{k} {}", plain(v))).collect::<Vec<_>>().join(", ")
+            }
+            Value::Array(list) => {
+                let some = list.iter().take(MOST).map(|item| match (item["text"].as_str(), &item["count"]) {
+                    (Some(text), count) => format!("{text} ({count})"),
+                    (None, _) => plain(item),
+                });
+                some.collect::<Vec<_>>().join(", ")
+            }
+            other => plain(other),
+        };
+        if !text.is_empty() {
+            out.push_str(&format!("  {} = {}\n", name.replace('_', " "), short(&text)));
+        }
+    }
+    if out.is_empty() { out } else { format!("card:\n{out}") }
 }
 
 /// What the model was told from, a line each.

@@ -43,6 +43,42 @@ fn said(tensors: Tensors, fill: f32, config: &str, shape: &[usize]) -> String {
     text
 }
 
+/// Side-cars are not the adapter: it opens all the same, and says which of them could not be read and why.
+#[test]
+fn damaged_side_cars_are_named_and_cost_nothing() {
+    use admix_files::bundle::{CARD, NOTES, SITE};
+    let specs = ["a.lora_A.weight", "a.lora_B.weight"].map(|name| TensorSpec {
+        name: name.into(),
+        dtype: DType::F16,
+        shape: vec![1, 1],
+    });
+    // Which file, its bytes, words of what is said; none where it is read as far as it goes.
+    let cases: &[(&str, &[u8], Option<&str>)] = &[
+        (NOTES, b"{", Some("not valid JSON")),
+        (NOTES, b"", Some("not valid JSON")),
+        (NOTES, b"[1, 2]", Some("no JSON object")),
+        (NOTES, b"\xff\xfe{}", Some("not valid JSON")),
+        (NOTES, br#"{"activation text": 5, "preferred weight": "much"}"#, None),
+        (SITE, b"<html>", Some("not valid JSON")),
+        (SITE, b"null", Some("no JSON object")),
+        (SITE, br#"{"trainedWords": "ink", "model": [], "images": {}}"#, None),
+        (SITE, br#"{"a": 1e999}"#, Some("not valid JSON")),
+        (CARD, b"---\nbase_model: [", None),
+        (CARD, b"\xff\xff---\n---", None),
+    ];
+    for (name, text, words) in cases {
+        let bytes = write_to_vec(&specs, &Default::default(), [vec![0; 2], vec![0; 2]]).unwrap();
+        let bundle = Bundle::file("x.safetensors", Arc::new(MemSource::new(bytes)));
+        let adapter = ready(Adapter::load(bundle.with_text(*name, Arc::new(MemSource::new(text.to_vec()))))).unwrap();
+        assert_eq!(adapter.modules.len(), 1);
+        match (words, adapter.facts.passed_over.as_slice()) {
+            (Some(words), [line]) => assert!(line.contains(name) && line.contains(words), "{line} lacks {words}"),
+            (None, []) => {}
+            (_, found) => panic!("{name} {:?}: {found:?}", String::from_utf8_lossy(text)),
+        }
+    }
+}
+
 #[test]
 fn every_kind_of_damage_has_its_message() {
     // Tensors, the value of all their elements, peft's configuration, the weight's shape, and words of the message.

@@ -99,6 +99,8 @@ pub struct AdapterFacts {
     pub training: Training,
     /// Where the facts come from: `metadata`, `NAME.json`, `NAME.civitai.info`, `README.md`.
     pub sources: Vec<&'static str>,
+    /// Side-car files that could not be read, a line each with why.
+    pub passed_over: Vec<String>,
 }
 
 impl AdapterFacts {
@@ -144,6 +146,7 @@ impl AdapterFacts {
             self.training = other.training;
         }
         join(&mut self.sources, other.sources);
+        join(&mut self.passed_over, other.passed_over);
     }
 }
 
@@ -165,7 +168,7 @@ pub(super) async fn gather(bundle: &Bundle, metadata: &IndexMap<String, String>)
 
 fn passed_over(bundle: &Bundle, what: &str, why: &str) -> AdapterFacts {
     log::warn!("{}: its side-car file {what} is passed over: {why}", bundle.name());
-    AdapterFacts::default()
+    AdapterFacts { passed_over: vec![format!("{what}: {why}")], ..AdapterFacts::default() }
 }
 
 /// Words separated by commas, or a JSON list of them.
