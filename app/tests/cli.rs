@@ -199,7 +199,8 @@ fn hostile_files_are_refused() {
     // An adapter where a model belongs, and the other way round.
     let adapter = golden("adapters/kohya.safetensors").display().to_string();
     refused(at, &["render", "--model", &adapter, "--prompt", "x", "--out", "x.png"], &["adapter"]);
-    refused(at, &["inspect", &tiny(), "--against", &tiny()], &["--against"]);
+    file("plain.json", br#"{"admix": 1, "base": "builtin:mini"}"#);
+    refused(at, &["inspect", "plain.json", "--against", &tiny()], &["--against"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 // below the keep probability (model[i].y). MASKED 1: bit i of `masks` says it for model i. VOTE 0: sum over sum of weights; 1: elements whose sign agrees with that of the weighted sum,
 // over the agreeing weights; 2 and 3: with that of the sum, or of most signs, before weights, over how many agree. NORMALIZE 0 leaves the
 // division out. RESCALE: `scale[i]` multiplies changes of model i.
-// knobs: lambda, sum of weights (or 1 where it is nearly 0), the sign where a vote ends at zero.
+// knobs: lambda, sum of weights (or 1 where it is nearly 0), the sign where a vote ends at zero; PLUS 1: that is plus.
 #include "mix/shared/flat"
 #if STATE
 @group(0) @binding(2u + ORIGIN + MODELS) var<storage, read> state: array<u32>;
@@ -34,7 +34,11 @@ fn four(x: Fours, e: vec4<u32>) -> vec4<f32> {
   if (VOTE == 3u) { sum += sign(d$i); } else { sum += d$i; }
 #end
 #if VOTE
+#if PLUS
+  let up = sum >= zero;
+#else
   let up = select(sum, vec4<f32>(p.knobs.z), sum == zero) >= zero;
+#endif
   var top = zero;
   var bottom = zero;
 #for i MODELS

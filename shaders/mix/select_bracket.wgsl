@@ -44,8 +44,8 @@ fn bracket(s: u32) {
   for (var c = 0u; c < 256u; c++) { seen += coarse[s * 256u + c]; }
   let share = f32(state[at]) / f32(p.len);
   let middle = share * f32(seen);
-  // Six standard deviations: plenty for independent draws, enough where the eight elements of a group resemble each other a little.
-  let margin = 6.0 * sqrt(f32(seen) * share * (1.0 - share)) + 16.0;
+  // Five standard deviations: plenty for independent draws, enough where the eight elements of a group resemble each other a little.
+  let margin = 5.0 * sqrt(f32(seen) * share * (1.0 - share)) + 16.0;
   let near = bin_of(s, u32(max(middle - margin, 1.0)), down);
   let far = bin_of(s, u32(min(middle + margin, f32(seen))), down);
   var low = min(near, far) << 15u;

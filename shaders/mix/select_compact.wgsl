@@ -22,30 +22,51 @@ var<private> room: u32;
 // The element past the last.
 var<private> end: u32;
 
-fn take(x: Fours, e: vec4<u32>) {
-  let live = e < vec4<u32>(end);
+// The key of every element. FREE 1: nothing is beyond the last element but padding that did not change, which no bracket holds.
+fn keys(x: Fours, which: u32, turn: i32, e: vec4<u32>) -> vec4<i32> {
+#if FREE
+  return bitcast<vec4<i32>>(abs(selected(x, which)));
+#else
+  let magnitude = bitcast<vec4<i32>>(abs(selected(x, which))) ^ vec4<i32>(turn);
+  // Below every edge where there is no element.
+  return select(vec4<i32>(-2), magnitude, e < vec4<u32>(end));
+#endif
+}
+
+fn mask(hit: vec4<bool>) -> u32 {
+  return u32(hit.x) | (u32(hit.y) << 1u) | (u32(hit.z) << 2u) | (u32(hit.w) << 3u);
+}
+
+fn take_both(x: Fours, y: Fours, e: vec4<u32>) {
+  var some = false;
 #for s SELECTS
-  {
-    let magnitude = bitcast<vec4<i32>>(abs(selected(x, (TARGETS >> (4u * $su)) & 15u))) ^ vec4<i32>(turn$s);
-    // Below every edge where there is no element.
-    let key = select(vec4<i32>(-2), magnitude, live);
-    let above = key > vec4<i32>(high$s);
-    beyond$s += select(vec4<u32>(0u), vec4<u32>(1u), above);
-    let hit = (key > vec4<i32>(low$s)) & !above;
-    // Hits are rare. A loop that does not run is skipped, a branch would not be.
-    for (var some = any(hit); some; some = false) {
-      var left = u32(hit.x) | (u32(hit.y) << 1u) | (u32(hit.z) << 2u) | (u32(hit.w) << 3u);
+  let kx$s = keys(x, (TARGETS >> (4u * $su)) & 15u, turn$s, e);
+  let ky$s = keys(y, (TARGETS >> (4u * $su)) & 15u, turn$s, e + vec4<u32>(4u));
+  let ax$s = kx$s > vec4<i32>(high$s);
+  let ay$s = ky$s > vec4<i32>(high$s);
+  beyond$s += vec4<u32>(ax$s) + vec4<u32>(ay$s);
+  let hx$s = (kx$s > vec4<i32>(low$s)) & !ax$s;
+  let hy$s = (ky$s > vec4<i32>(low$s)) & !ay$s;
+  some = some || any(hx$s | hy$s);
+#end
+  // Hits are rare. A loop that does not run is skipped, a branch would not be.
+  for (; some; some = false) {
+#for s SELECTS
+    {
+      var left = mask(hx$s) | (mask(hy$s) << 4u);
       for (; left != 0u; left &= left - 1u) {
         let c = firstTrailingBit(left);
+        let k = select(kx$s, ky$s, c > 3u);
+        let i = c & 3u;
         // Beyond its room a lane overwrites its last pair: the count gives it away.
         let at = pairs_at + 2u * ($su * LANES * room + min(inside$s, room - 1u));
-        found[at] = bitcast<u32>(select(select(key.x, key.y, c == 1u), select(key.z, key.w, c == 3u), c > 1u));
+        found[at] = bitcast<u32>(select(select(k.x, k.y, i == 1u), select(k.z, k.w, i == 3u), i > 1u));
         found[at + 1u] = e.x + c;
         inside$s += 1u;
       }
     }
-  }
 #end
+  }
 }
 
 // Everything that the loop needs is read here: software adapters pay for every load, uniform or not.

@@ -21,6 +21,8 @@ import make_merges
 import store
 
 HERE = pathlib.Path(__file__).parent
+# Tensors of the inputs that are no wider than high, as sd-mecha's rotate sees them.
+HIGH = ("scalar", "vec7", "zeros", "same", "conv3", "conv1")
 
 
 def plain(method):
@@ -206,6 +208,10 @@ def build(data):
 
     for i, alpha in enumerate((0.0, 0.4)):
         case(f"rotate_{i}", "rotate", ["M2"], each(rotated, 1.0, alpha), alpha=alpha)
+    # A part of the turn: of matrices that are higher than wide, where it is a power of the whole one.
+    for i, (alignment, alpha) in enumerate(((0.5, 0.0), (0.3, 0.6))):
+        results = {n: t for n, t in each(rotated, alignment, alpha).items() if n in HIGH}
+        case(f"rotate_part_{i}", "rotate", ["M2"], results, alignment=alignment, alpha=alpha)
     return cases, out
 
 

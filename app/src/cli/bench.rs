@@ -23,6 +23,7 @@ const TORCH: [(&str, f64); 4] =
 /// Measures and reports.
 pub fn run(args: &BenchArgs, json: bool) -> Result<(), Fault> {
     let mut session = recipe::open_session(false)?;
+    session.keeps_inputs = true;
     let mut bar = Bar::new();
     let options = Options { quick: args.quick };
     let measured =

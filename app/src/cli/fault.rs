@@ -92,7 +92,7 @@ pub fn usage(error: &clap::Error) -> Result<(), Fault> {
 }
 
 /// The commands that have a help of their own.
-const COMMANDS: [&str; 7] = ["render", "mix", "inspect", "suggest", "bench", "list", "demo"];
+const COMMANDS: [&str; 9] = ["render", "mix", "inspect", "soup", "sweep", "suggest", "bench", "list", "demo"];
 
 /// clap's paragraphs as one line: the message and its tips, without the usage text.
 fn usage_line(text: &str, command: Option<&str>) -> String {

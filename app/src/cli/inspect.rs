@@ -1,11 +1,12 @@
-//! `admix inspect`: what a file is, and how well an adapter fits a model.
+//! `admix inspect`: what a file is, how well an adapter fits a model, and what it would change there, alone and beside others.
 
 use admix_engine::files::{Bundle, builtin};
-use admix_engine::inspect;
+use admix_engine::inspect::{self, Against};
+use admix_engine::mix::recipe::AdapterUse;
 use serde_json::{Map, Value};
 
 use super::fault::Fault;
-use super::output;
+use super::{figures, output, values};
 
 /// Arguments of `admix inspect`.
 #[derive(clap::Args)]
@@ -13,9 +14,15 @@ pub struct InspectArgs {
     /// A checkpoint, an adapter, a picture, a recipe, or builtin:NAME
     #[arg(value_name = "FILE")]
     file: String,
-    /// The model to hold an adapter against: a path or builtin:NAME
+    /// The model to hold an adapter or a checkpoint against: a path or builtin:NAME
     #[arg(long, value_name = "REF")]
     against: Option<String>,
+    /// An adapter or a checkpoint that lies on that model too: figures of the stack follow. May be given several times
+    #[arg(long = "with", value_name = "REF[@WEIGHT]", value_parser = values::adapter, requires = "against")]
+    with: Vec<AdapterUse>,
+    /// Weight of FILE in that stack
+    #[arg(long, default_value_t = 1.0, requires = "against", allow_hyphen_values = true)]
+    weight: f64,
 }
 
 /// Most keys of one kind that the readable form lists.
@@ -25,7 +32,15 @@ const MOST: usize = 12;
 pub fn run(args: &InspectArgs, json: bool) -> Result<(), Fault> {
     let bundle = Bundle::open(builtin::resolve_any(&args.file)?)?;
     let against = match &args.against {
-        Some(reference) => Some(Bundle::open(builtin::resolve_model(reference)?)?),
+        Some(reference) => {
+            let mut with = Vec::new();
+            for used in &args.with {
+                let name = &used.source.reference;
+                with.push((name.clone(), Bundle::open(builtin::resolve_any(name)?)?, used.weight));
+            }
+            let model = (reference.clone(), Bundle::open(builtin::resolve_model(reference)?)?);
+            Some(Against { model, with, weight: args.weight })
+        }
         None => None,
     };
     let about = pollster::block_on(inspect::describe(bundle, against))?;
@@ -63,6 +78,9 @@ fn readable(about: &Value) -> String {
     }
     if let Some(fit) = fields.get("fit") {
         out.push_str(&fit_text(fit));
+    }
+    if let Some(mix) = fields.get("mix") {
+        out.push_str(&figures::text(mix));
     }
     out
 }

@@ -84,7 +84,9 @@ fn merge_methods() -> Vec<Value> {
         json!({
             "name": m.name(), "label": m.label(), "citation": m.citation(), "knobs": value(knobs),
             "model_knobs": m.model_knobs().iter().map(|k| k.name).collect::<Vec<_>>(),
-            "models": { "min": m.models().start(), "max": if most == usize::MAX { None } else { Some(most) } }
+            "models": { "min": m.models().start(), "max": if most == usize::MAX { None } else { Some(most) } },
+            // Slow on large models.
+            "on_host": m.on_host()
         })
     };
     methods().iter().map(item).collect()
@@ -149,6 +151,9 @@ fn readable(item: &Value) -> String {
     }
     if item["applied"] == Value::Bool(false) {
         out.push_str(" (recognised, not applied yet)");
+    }
+    if item["on_host"] == Value::Bool(true) {
+        out.push_str(" (on the host: slow on large models)");
     }
     if !text("citation").is_empty() && item["path"].is_null() {
         out.push_str(&format!("\n{:16}   {}", "", text("citation")));

@@ -5,6 +5,7 @@ mod bench;
 mod cancel;
 mod demo;
 mod fault;
+mod figures;
 mod inspect;
 mod list;
 mod mix;
@@ -12,7 +13,10 @@ mod output;
 mod progress;
 mod recipe;
 mod render;
+mod shown;
+mod soup;
 mod suggest;
+mod sweep;
 mod tensors;
 mod values;
 
@@ -44,8 +48,12 @@ enum Command {
     Render(Box<render::RenderArgs>),
     /// Write a recipe's model to a file or folder
     Mix(mix::MixArgs),
-    /// Say what a file is; of an adapter also how well it fits
+    /// Say what a file is; of an adapter also how well it fits, and what it changes
     Inspect(inspect::InspectArgs),
+    /// Look for the mean of several models that denoises given pictures best
+    Soup(soup::SoupArgs),
+    /// Walk from a model to its fine-tune, with the loss on given pictures at every place
+    Sweep(sweep::SweepArgs),
     /// Choose adapters that suit a prompt
     Suggest(suggest::SuggestArgs),
     /// Measure this machine, each figure beside the device's own limit
@@ -96,6 +104,8 @@ fn run(cli: Cli) -> Result<(), Fault> {
         Some(Command::Render(args)) => render::run(&args, json),
         Some(Command::Mix(args)) => mix::run(&args, json),
         Some(Command::Inspect(args)) => inspect::run(&args, json),
+        Some(Command::Soup(args)) => soup::run(&args, json),
+        Some(Command::Sweep(args)) => sweep::run(&args, json),
         Some(Command::Suggest(args)) => suggest::run(&args, json),
         Some(Command::Bench(args)) => bench::run(&args, json),
         Some(Command::List(args)) => list::run(&args, json),

@@ -127,9 +127,10 @@ pub fn check_files(recipe: &Recipe, to_render: bool) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A session on the best device.
+/// A session on the best device, for one piece of work: it keeps no inputs of merges.
 pub fn open_session(allow_changed: bool) -> Result<Session, Fault> {
     let mut session = pollster::block_on(Session::open(&DeviceOptions::default()))?;
     session.allow_changed = allow_changed;
+    session.keeps_inputs = false;
     Ok(session)
 }

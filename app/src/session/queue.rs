@@ -52,10 +52,11 @@ fn study(work: &Work) -> bool {
     matches!(work, Work::Render(render) if render.purpose == Purpose::Study)
 }
 
-/// The order in which work is done: looking at a file takes milliseconds and is waited for, studies have time.
+/// The order in which work is done: looking at a file takes milliseconds and is waited for, studies and figures have time.
 fn rank(work: &Work) -> u8 {
     match work {
         Work::Open(_) | Work::Count { .. } => 0,
+        Work::Understand(_) => 2,
         _ if !study(work) => 1,
         _ => 2,
     }
@@ -77,7 +78,6 @@ impl Shared {
         if matches!(work, Work::Render(_)) && !study(&work) {
             inner.waiting.retain(|(_, w)| !live_render(w));
             if let Some(running) = &mut inner.running
-                && running.is_render
                 && running.live.purpose != Purpose::Asked
             {
                 running.steps_aside |= running.live.purpose == Purpose::Study && !running.cancel.is_cancelled();
@@ -86,6 +86,7 @@ impl Shared {
         }
         match &work {
             Work::Count { .. } => inner.waiting.retain(|(_, w)| !matches!(w, Work::Count { .. })),
+            Work::Understand(_) => inner.waiting.retain(|(_, w)| !matches!(w, Work::Understand(_))),
             Work::Open(open) => inner
                 .waiting
                 .retain(|(_, w)| !matches!(w, Work::Open(o) if o.reference == open.reference && o.bundle.is_none())),
@@ -189,6 +190,8 @@ impl Shared {
             let cancel = Cancel::default();
             let (is_render, purpose) = match &work {
                 Work::Render(render) => (true, render.purpose),
+                // Figures step aside as studies do.
+                Work::Understand(_) => (false, Purpose::Study),
                 _ => (false, Purpose::Asked),
             };
             let live = Live {
@@ -199,7 +202,7 @@ impl Shared {
                 steps_since: None,
                 preview: None,
             };
-            let again = study(&work).then(|| work.clone());
+            let again = (purpose == Purpose::Study).then(|| work.clone());
             inner.running = Some(Running { live, is_render, cancel: cancel.clone(), again, steps_aside: false });
             Poll::Ready(Some((id, work, cancel)))
         })

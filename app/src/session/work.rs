@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use admix_engine::files::Bundle;
 use admix_engine::mix::Recipe;
+use admix_engine::mix::understand::Understanding;
 use admix_engine::{Picture, Rendered};
 
 /// Given tensors and pictures of a render.
@@ -78,6 +79,8 @@ pub enum Work {
     Open(Open),
     /// Write a checkpoint.
     Export(Box<Export>),
+    /// Look at what a recipe mixes: lengths, angles, signs. The newest replaces the waiting one.
+    Understand(Box<Recipe>),
     /// Count the tokens of texts with a model's tokenizer.
     Count {
         /// The model.
@@ -110,7 +113,7 @@ impl Work {
             Work::Export(export) => {
                 Some(Waiting { id, title: format!("export {}", export.place.name()), purpose: None })
             }
-            Work::Open(_) | Work::Count { .. } => None,
+            Work::Open(_) | Work::Count { .. } | Work::Understand(_) => None,
         }
     }
 }
@@ -269,6 +272,13 @@ pub enum News {
     Exported {
         /// Where.
         name: String,
+    },
+    /// A mix was looked at.
+    Understood {
+        /// The recipe.
+        recipe: Box<Recipe>,
+        /// What is known of it, or why nothing is.
+        figures: Result<Box<Understanding>, String>,
     },
     /// Tokens of prompt and negative prompt.
     Counted {

@@ -7,7 +7,7 @@ use admix_engine::files::Bundle;
 use admix_engine::files::adapter::Adapter;
 use admix_engine::files::checkpoint::Checkpoint;
 use admix_engine::files::inspect::Inspected;
-use admix_engine::mix::{ExportLayout, ExportProgress, MixError, Mixer};
+use admix_engine::mix::{ExportLayout, ExportProgress, MixError, Mixer, Recipe};
 use admix_engine::model::tokenizer::Tokenizer;
 use admix_engine::{Control, EngineError, Progress, Session};
 
@@ -39,6 +39,7 @@ pub(super) async fn run(mut session: Session, shared: Arc<Shared>) {
             Work::Render(render) => do_render(&mut session, id, *render, control).await,
             Work::Open(open) => do_open(&mut session, &mut dropped, open).await,
             Work::Export(export) => do_export(&mut session, id, *export, control).await,
+            Work::Understand(recipe) => do_understand(&session, id, recipe, &control).await,
             Work::Count { model, texts } => do_count(&mut session, &mut tokenizers, model, texts).await,
         };
         shared.done(news);
@@ -206,6 +207,22 @@ async fn do_count(
         None => [(0, 75); 2],
     };
     News::Counted { texts, counts }
+}
+
+async fn do_understand(session: &Session, id: u64, recipe: Box<Recipe>, control: &Control) -> News {
+    let mut tell = |_, _| !control.cancel.is_cancelled();
+    match session.understand(&recipe, &mut tell).await {
+        Err(error) if control.cancel.is_cancelled() => failure(id, None, cancelled_by(error)),
+        found => News::Understood { recipe, figures: found.map(Box::new).map_err(|e| e.to_string()) },
+    }
+}
+
+/// An error that came from being asked to stop.
+fn cancelled_by(error: EngineError) -> EngineError {
+    match error {
+        EngineError::Mix(error) => cancelled(error),
+        other => other,
+    }
 }
 
 async fn do_export(session: &mut Session, id: u64, export: Export, control: Control) -> News {

@@ -76,6 +76,8 @@ pub struct Studio {
     pub counts: [(usize, usize); 2],
     /// Adapters for the prompt's words.
     pub suggest: super::panels::suggest::Suggest,
+    /// What is known of the mix before it is made.
+    pub figures: super::panels::figures::Figures,
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) watch: Watch,
     #[cfg(not(target_arch = "wasm32"))]
@@ -146,6 +148,7 @@ impl Studio {
             details: None,
             counts: [(0, 0); 2],
             suggest: super::panels::suggest::Suggest::default(),
+            figures: super::panels::figures::Figures::default(),
             // A point for every pause, and none in the middle of a drag.
             undo: Undoer::with_settings(Settings { max_undos: 200, stable_time: 0.4, auto_save_interval: 30.0 }),
             live_render: LiveRender::default(),

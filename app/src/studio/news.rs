@@ -21,6 +21,7 @@ impl Studio {
                     self.shelf.learn(&reference, against, card);
                 }
                 News::Exported { name } => self.notices.info(format!("Exported {name}")),
+                News::Understood { recipe, figures } => self.figures.learn(*recipe, figures),
                 News::Counted { texts, counts } => {
                     if self.counted.as_ref().is_some_and(|(_, t)| *t == texts) {
                         self.counts = counts;

@@ -3,10 +3,11 @@
 //! Limits are measured first: copying a large buffer in a shader (bandwidth counts what is read and what is written), and multiply-adds in registers.
 //! Every figure is the median of several warm samples; a sample repeats short work until the clock can tell it.
 
+mod adapters;
+mod knobs;
 mod live;
 mod work;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use admix_mix::flat::{Flat, Kind};
@@ -18,6 +19,7 @@ use admix_tensor::{Gpu, Launch, Program, Recorder, Tensor, Tier};
 use serde::Serialize;
 use web_time::Instant;
 
+use crate::networks::Networks;
 use crate::{Control, EngineError, Given, Session};
 
 /// The device's own limits.
@@ -155,7 +157,7 @@ pub async fn run(session: &mut Session, options: Options, told: &mut dyn FnMut(&
     told("group norm");
     figures.push(bench.group_norm(limits).await?);
     told("merging");
-    for name in ["weighted_sum", "add_difference", "ties"] {
+    for name in ["weighted_sum", "add_difference", "slerp", "model_stock", "ties", "dare_ties"] {
         figures.push(bench.merge(name, limits).await?);
     }
     told("the built-in model");
@@ -213,7 +215,7 @@ pub fn peak_memory() -> Option<u64> {
 async fn networks(session: &mut Session, bench: &Measure, limits: Limits) -> Result<Vec<Figure>, EngineError> {
     let gpu = &bench.gpu;
     let mixer = session.open_mix(&built_in()).await?;
-    let networks = session.networks_for(&mixer).await?;
+    let mut networks = session.networks_for(&mixer).await?;
     let base = mixer.base().clone();
     let settings = crate::settings::Settings::resolve(&built_in().sample, &mixer, &Given::default())?;
     let one = networks.latent_size(1, settings.width, settings.height)?;
@@ -221,18 +223,24 @@ async fn networks(session: &mut Session, bench: &Measure, limits: Limits) -> Res
     let tokens = networks.encoders.first().map_or(77, |e| e.text.length());
     let width = networks.unet.config().cross_attention(0);
     let context = Tensor::upload(gpu, "context", &random(2 * tokens * width), 2 * tokens, width)?;
-    let cond = networks.unet.condition(gpu, &[500.0], &context, 2, &Default::default())?;
-    cond.prelude.submit();
-    let mut set = Recorder::new(gpu);
-    set.copy(&cond.time_table, 0, &cond.time_row, 0, cond.time_row.bytes());
-    set.finish().submit();
-    let pass = networks.unet.record(gpu, two, &cond)?;
-    pass.input.write(gpu, &random(two.pixels() * networks.unet.latent_channels()));
-    let seconds = bench.seconds(&pass.program).await?;
+    // A step as it is recorded with what lies beside the weights at this moment.
+    let record = |networks: &Networks| -> Result<Arc<Program>, EngineError> {
+        let cond = networks.unet.condition(gpu, &[500.0], &context, 2, &Default::default())?;
+        cond.prelude.submit();
+        let mut set = Recorder::new(gpu);
+        set.copy(&cond.time_table, 0, &cond.time_row, 0, cond.time_row.bytes());
+        set.finish().submit();
+        let pass = networks.unet.record(gpu, two, &cond)?;
+        pass.input.write(gpu, &random(two.pixels() * networks.unet.latent_channels()));
+        Ok(pass.program)
+    };
+    let program = record(&networks)?;
+    let seconds = bench.seconds(&program).await?;
+    let step = seconds;
     let gflop = work::unet(&base, two, tokens) / 1e9;
     let what = |gflop: f64, w: usize, h: usize| format!("{w}x{h} pixels, {gflop:.2} GFLOP");
     let mut figures = vec![
-        Figure::time("unet_step", seconds, gflop, limits, pass.program.dispatches())
+        Figure::time("unet_step", seconds, gflop, limits, program.dispatches())
             .of(format!("builtin, batch 2, {}", what(gflop, settings.width, settings.height))),
     ];
     if let Some(vae) = &networks.vae {
@@ -245,6 +253,8 @@ async fn networks(session: &mut Session, bench: &Measure, limits: Limits) -> Res
                 .of(format!("builtin, {}", what(gflop, settings.width, settings.height))),
         );
     }
+    figures.extend(adapters::figures(session, bench, &mut networks, step, &record).await?);
+    figures.extend(knobs::figures(session, bench, &mut networks).await?);
     session.keep_networks(base.sha256().await?, networks);
     Ok(figures)
 }
@@ -408,7 +418,7 @@ impl Measure {
         Ok(figure.of(format!("2x{edge}x{edge}, {c} channels in 32 groups")))
     }
 
-    /// One large f16 tensor merged: ties with two models, the others with one.
+    /// One large f16 tensor merged.
     async fn merge(&self, name: &str, limits: Limits) -> Result<Figure, EngineError> {
         let gpu = &self.gpu;
         let count = self.large();
@@ -418,7 +428,15 @@ impl Measure {
             admix_files::DType::F16.encode_f32(&shifted)
         };
         let base = Flat::upload(gpu, "base", &halves(1.0), Kind::F16)?;
-        let number = if name == "ties" { 2 } else { 1 };
+        // Models, and the share of the copy speed that is promised.
+        let (number, words) = match name {
+            "weighted_sum" => (1, "1 model, at least 0.70 is promised"),
+            "add_difference" => (1, "1 model and its origin, at least 0.70 is promised"),
+            "slerp" => (1, "1 model, at least 0.40 is promised"),
+            "model_stock" => (2, "2 models, at least 0.40 is promised"),
+            "ties" => (2, "2 models, density 0.5, at least 0.25 is promised"),
+            _ => (2, "2 models, density 0.5, at least 0.30 is promised"),
+        };
         let mut models = Vec::new();
         for i in 0..number {
             models.push(Flat::upload(gpu, "model", &halves(0.9 - 0.3 * i as f32), Kind::F16)?);
@@ -428,10 +446,11 @@ impl Measure {
         let models: Vec<&Flat> = models.iter().collect();
         let compared = if name == "add_difference" { Some(&minus) } else { None };
         let minus = vec![compared; number];
-        let inputs = Inputs { base: &base, origin: None, models: &models, minus: &minus, uniforms: &[] };
+        let inputs = Inputs { base: &base, origin: None, models: &models, minus: &minus, uniforms: &[], known: None };
         let (none, mut dense) = (Knobs::new(), Knobs::new());
         dense.insert("density".into(), 0.5.into());
-        let model_knobs = vec![if name == "ties" { &dense } else { &none }; number];
+        let sparse = matches!(name, "ties" | "dare_ties");
+        let model_knobs = vec![if sparse { &dense } else { &none }; number];
         let settings = Settings {
             name: "bench",
             shape: &[count],
@@ -450,12 +469,6 @@ impl Measure {
         let gigabytes = (tensors * count * 2) as f64 / 1e9;
         let figure = Figure::rate(name, gigabytes, seconds, "GB/s", limits.gbps);
         let figure = Figure { dispatches: Some(program.dispatches()), ..figure };
-        let words: HashMap<&str, &str> = [
-            ("weighted_sum", "1 model"),
-            ("add_difference", "1 model and its origin"),
-            ("ties", "2 models, density 0.5"),
-        ]
-        .into();
-        Ok(figure.of(format!("{} Mi elements, f16, {}", count >> 20, words.get(name).copied().unwrap_or_default())))
+        Ok(figure.of(format!("{} Mi elements, f16, {words}", count >> 20)))
     }
 }

@@ -1,22 +1,35 @@
 //! What a file is: a checkpoint, an adapter, a picture with its texts, or a recipe.
 
+use std::sync::Arc;
+
 use admix_files::Bundle;
-use admix_files::checkpoint::{Checkpoint, OpenOptions};
 use admix_files::inspect::Inspected;
 use admix_mix::Recipe;
 use serde_json::{Map, Value, json};
 
 use crate::EngineError;
 use crate::picture::png_texts;
+use crate::understand::{Stack, open_against};
 
 /// Longest picture or recipe that is read whole.
 const MAX_WHOLE: u64 = 256 << 20;
 
-/// The JSON object of `admix inspect --json`. `against` is a model to hold an adapter against.
+/// What a file is held against.
+pub struct Against {
+    /// The model's reference and files.
+    pub model: (String, Bundle),
+    /// What lies on it beside the file: references, files and weights.
+    pub with: Vec<(String, Bundle, f64)>,
+    /// The weight of the file itself.
+    pub weight: f64,
+}
+
+/// The JSON object of `admix inspect --json`. With `against`, an adapter's `fit`, and the figures of how the file's change of that model looks, alone
+/// and beside others (`mix`).
 ///
 /// # Errors
-/// Damaged files, files of another kind, and `against` for anything but an adapter.
-pub async fn describe(bundle: Bundle, against: Option<Bundle>) -> Result<Value, EngineError> {
+/// Damaged files, files of another kind, and `against` for what is no adapter and no checkpoint.
+pub async fn describe(bundle: Bundle, against: Option<Against>) -> Result<Value, EngineError> {
     if !bundle.is_folder()
         && let Some((name, source)) = bundle.first()
     {
@@ -37,28 +50,42 @@ pub async fn describe(bundle: Bundle, against: Option<Bundle>) -> Result<Value, 
     }
     let inspected = Inspected::load(bundle).await?;
     let Some(against) = against else { return Ok(inspected.describe(None).await?) };
-    match &inspected {
-        Inspected::Adapter(_) => {
-            let model = Checkpoint::load(against, &OpenOptions::default()).await?;
-            let mut about = inspected.describe(Some(&model)).await?;
+    let (reference, files) = against.model;
+    let model = open_against(files).await?;
+    let mut about = inspected.describe(Some(&model)).await?;
+    let mut stack = Stack::new(&reference, model.clone());
+    let name = about["name"].as_str().unwrap_or_default().to_string();
+    let looks = match inspected {
+        Inspected::Adapter(adapter) => {
+            let fits = about["fit"]["matched"].as_u64().is_some_and(|n| n > 0);
             // An adapter that says nothing of its own belongs to what it fits.
-            if about["family"].is_null() && about["fit"]["matched"].as_u64().is_some_and(|n| n > 0) {
+            if about["family"].is_null() && fits {
                 about["family"] = model.family.id().into();
             }
-            Ok(about)
+            // Textual inversions change no weight.
+            let changes = fits && adapter.check_supported().is_ok() && adapter.kind != "embedding";
+            stack.add_adapter(&name, Arc::new(*adapter), against.weight);
+            changes
         }
-        Inspected::Checkpoint(c) => {
-            refuse_against(true, &c.name)?;
-            Ok(inspected.describe(None).await?)
+        Inspected::Checkpoint(checkpoint) => {
+            stack.add_model(&name, Arc::new(*checkpoint), against.weight);
+            true
         }
+    };
+    if looks {
+        for (reference, files, weight) in against.with {
+            stack.add(&reference, files, weight).await?;
+        }
+        about["mix"] = serde_json::to_value(stack.understand().await?).unwrap_or(Value::Null);
     }
+    Ok(about)
 }
 
 fn refuse_against(asked: bool, name: &str) -> Result<(), EngineError> {
     if !asked {
         return Ok(());
     }
-    Err(EngineError::Input(format!("--against is for adapters, but {name} is none; leave it away")))
+    Err(EngineError::Input(format!("--against is for adapters and checkpoints, but {name} is none; leave it away")))
 }
 
 fn describe_picture(name: &str, bytes: &[u8]) -> Result<Value, EngineError> {

@@ -2,6 +2,7 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 pub mod bench;
+mod beside;
 mod conditioning;
 mod control;
 mod decode;
@@ -19,12 +20,16 @@ mod memory;
 pub mod metadata;
 mod networks;
 pub mod picture;
+mod pool;
 pub mod render;
 mod sampling;
+pub mod score;
 mod session;
 pub mod settings;
+pub mod soup;
 mod stage;
 pub mod start;
+pub mod understand;
 pub mod upscale;
 pub mod variation;
 

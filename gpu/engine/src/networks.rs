@@ -11,20 +11,22 @@ use admix_files::config::TinyVaeConfig;
 use admix_files::safetensors::Index;
 use admix_mix::Mixer;
 use admix_model::preview::PreviewDecoder;
-use admix_model::store::{Side, Store};
+use admix_model::store::Store;
 use admix_model::text::{Reading, TextEncoder};
 use admix_model::tokenizer::Tokenizer;
 use admix_model::unet::UNet;
 use admix_model::vae::Vae;
-use admix_tensor::kernels::{Pack, Picture as Size, Source, Weight};
+use admix_tensor::kernels::{Picture as Size, Source};
 use admix_tensor::{Gpu, Recorder};
 
 use crate::EngineError;
+use crate::beside::Beside;
 use crate::conditioning::Text;
 use crate::control::{Control, Progress};
 use crate::decode::Pass;
 use crate::feed::Feed;
 use crate::kept::Kept;
+use crate::pool::Pool;
 pub(crate) use turns::Part;
 use turns::Turns;
 
@@ -54,7 +56,7 @@ pub struct Networks {
     /// Slots by [`Part`].
     stores: [Store; 3],
     /// Which of them have memory.
-    allocated: [bool; 3],
+    pub(crate) allocated: [bool; 3],
     /// In the order in which their states are joined: none in checkpoints that hold only a U-Net or VAE, one in Stable Diffusion 1 and 2, two
     /// in XL.
     pub encoders: Vec<Encoder>,
@@ -74,11 +76,13 @@ pub struct Networks {
     /// Encoded texts, by everything they depend on.
     pub(crate) texts: Kept<Text>,
     /// An adapter acts beside the text encoders' weights.
-    is_text_steered: bool,
+    pub(crate) is_text_steered: bool,
     /// What each slot was last filled with.
     filled: BTreeMap<String, String>,
     /// Set while the parts take turns on the device.
     turns: Option<Turns>,
+    /// Adapters that stay out of the weights.
+    pub(crate) beside: Beside,
 }
 
 fn text_config<'a>(checkpoint: &'a Checkpoint, name: &str) -> Option<&'a admix_files::config::TextConfig> {
@@ -148,7 +152,13 @@ impl Networks {
             is_text_steered: false,
             filled: BTreeMap::new(),
             turns: None,
+            beside: Beside::new(Pool::new(gpu)),
         })
+    }
+
+    /// The device.
+    pub fn gpu(&self) -> &Arc<Gpu> {
+        &self.gpu
     }
 
     /// Bytes of weights on the device.
@@ -261,46 +271,6 @@ impl Networks {
         Ok(bytes)
     }
 
-    /// Puts the adapters that stay out of the weights beside their layers: y = W x + weight scale up(down(x)); layers without memory get theirs
-    /// when their turn comes. Returns the part of the sampling range each such adapter acts in, by its number in the recipe.
-    pub fn attach_side(&mut self, mixer: &Mixer) -> Result<BTreeMap<usize, (f64, f64)>, EngineError> {
-        let gpu = self.gpu.clone();
-        let mut ranges = BTreeMap::new();
-        let mut rec = Recorder::new(&gpu);
-        let [has_text, has_unet, _] = self.allocated;
-        let mut layers: Vec<_> = self.unet.layers_mut().into_iter().map(|layer| (layer, has_unet)).collect();
-        for encoder in &mut self.encoders {
-            layers.extend(encoder.text.layers_mut().map(|layer| (layer, has_text)));
-        }
-        for (layer, has_memory) in layers {
-            layer.side.clear();
-            for (name, column, out) in &layer.parts {
-                for part in mixer.side_parts(&format!("{name}.weight")) {
-                    ranges.insert(part.adapter, part.range);
-                    if !has_memory {
-                        continue;
-                    }
-                    let (kernel, k) = (layer.weight.kernel, layer.weight.k);
-                    let f = &part.factors;
-                    let down_pack = Pack { out: f.rank, inp: k, kernel, glu: false };
-                    let down = Weight::empty(&gpu, "adapter down", &[down_pack], false)?;
-                    rec.pack(&Source::f32(&gpu, "adapter down", &f.down)?, down_pack, &down, 0)?;
-                    // As wide as the layer, zero outside the adapted part; new buffers hold zeros.
-                    let up_pack = Pack { glu: layer.glu, ..Pack::linear(*out, f.rank) };
-                    let wide = Pack::linear(layer.weight.n, f.rank);
-                    let up = Weight::empty(&gpu, "adapter up", &[wide], false)?;
-                    rec.pack(&Source::f32(&gpu, "adapter up", &f.up)?, up_pack, &up, *column)?;
-                    let scale = (f.scale * part.weight) as f32;
-                    layer.side.push(Side { down, up, scale, adapter: part.adapter, active: true });
-                }
-            }
-        }
-        rec.finish().submit();
-        let mut text = self.encoders.iter_mut().flat_map(|encoder| encoder.text.layers_mut());
-        self.is_text_steered = text.any(|layer| !layer.side.is_empty());
-        Ok(ranges)
-    }
-
     /// Names the text encoders' weights as they are now; none where adapters act beside them, or where they come and go.
     pub(crate) fn text_state(&self) -> Option<u64> {
         let mut hasher = DefaultHasher::new();
@@ -308,13 +278,6 @@ impl Networks {
             (name, self.filled.get(name)).hash(&mut hasher);
         }
         (!self.is_text_steered && self.turns.is_none()).then(|| hasher.finish())
-    }
-
-    /// Chooses which un-merged adapters take part in what is recorded next.
-    pub fn set_active(&mut self, is_active: impl Fn(usize) -> bool) {
-        for side in self.unet.layers_mut().into_iter().flat_map(|l| &mut l.side) {
-            side.active = is_active(side.adapter);
-        }
     }
 
     /// Latent size of a picture. Errors: sizes that are no multiple of the VAE's factor.

@@ -104,7 +104,7 @@ impl Run<'_> {
             let active: Vec<usize> = self.ranges.iter().filter(|(_, r)| acts(r)).map(|(i, _)| *i).collect();
             if recorded.as_ref().is_none_or(|r| r.0 != active) {
                 drop(recorded.take());
-                networks.set_active(|i| active.contains(&i));
+                networks.set_active(|i| active.contains(&i))?;
                 let (prompts, passes) = self.record(networks, &guides, &timesteps)?;
                 recorded = Some((active, prompts, passes));
             }

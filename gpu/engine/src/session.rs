@@ -6,8 +6,8 @@ use std::sync::Arc;
 use admix_files::adapter::Adapter;
 use admix_files::bundle::Bundle;
 use admix_files::checkpoint::{Checkpoint, ModelFamily, OpenOptions};
-use admix_mix::Mixer;
 use admix_mix::recipe::Recipe;
+use admix_mix::{Cache, Mixer};
 use admix_tensor::{DeviceOptions, Gpu};
 
 use crate::EngineError;
@@ -28,6 +28,10 @@ pub struct Session {
     adapters: Kept<Adapter>,
     /// The networks of the last base model, by its sha256.
     networks: Option<(String, Networks)>,
+    /// Inputs of merges that stay on the device from one recipe to the next.
+    cache: Arc<Cache>,
+    /// Keep inputs of merges on the device: off for programs that make one mix and end.
+    pub keeps_inputs: bool,
     /// Folders in which adapters that a prompt names are looked for.
     #[cfg(not(target_arch = "wasm32"))]
     pub libraries: Vec<std::path::PathBuf>,
@@ -60,8 +64,11 @@ impl Session {
 
     /// Uses a device that exists (the window's).
     pub fn with_device(gpu: Arc<Gpu>) -> Session {
+        let cache = Arc::new(Cache::for_device(&gpu));
         Session {
             gpu,
+            cache,
+            keeps_inputs: true,
             dropped: HashMap::new(),
             checkpoints: Kept::new(MOST_OPENED),
             adapters: Kept::new(MOST_OPENED),
@@ -161,7 +168,13 @@ impl Session {
             adapters.insert(reference.clone(), self.adapter(reference).await?);
         }
         let unmerged = crate::settings::wants_unmerged(&recipe.sample)?;
-        Ok(Mixer::open(&self.gpu, recipe, &checkpoints, &adapters, self.allow_changed, unmerged).await?)
+        let mixer = Mixer::open(&self.gpu, recipe, &checkpoints, &adapters, self.allow_changed, unmerged).await?;
+        Ok(mixer.with_cache(self.keeps_inputs.then(|| self.cache.clone())))
+    }
+
+    /// What stays on the device between merges.
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.cache
     }
 
     /// The networks of the mix's base, from the last render where it was the same model.
@@ -171,6 +184,7 @@ impl Session {
             Some((held, networks)) if held == key && networks.family == mixer.base().family => Ok(networks),
             // Dropped before the next is built: two models need not fit side by side.
             other => {
+                self.cache.clear();
                 if other.is_some() {
                     drop(other);
                     self.gpu.finished().await?;

@@ -40,6 +40,9 @@ impl From<Factors> for LowRank {
     }
 }
 
+/// Most ranks that a product of two low-rank changes may have to run beside a weight.
+const MOST_RANK: usize = 256;
+
 /// Families whose numbers are as many as the weight's.
 fn is_large(module: &Module) -> bool {
     matches!(module.family, "full" | "bitdelta")
@@ -68,6 +71,7 @@ impl OpenAdapter {
                 cause: fit.cause.unwrap_or_else(|| "its names and this model's have nothing in common".into()),
             });
         }
+        let beside = unmerged || !used.is_whole();
         let mut parts = HashMap::new();
         for found in &fit.matched {
             let Some(module) = adapter.modules.get(&found.module) else { continue };
@@ -97,6 +101,11 @@ impl OpenAdapter {
                     target,
                     match change {
                         Change::LowRank(factors) => Part::LowRank(factors.into()),
+                        Change::Hadamard(a, b) if beside && a.rank * b.rank <= MOST_RANK => {
+                            let [first, second] = [&a, &b].map(|f| LowRank::from(f.clone()));
+                            let product = LowRank::hadamard(&first, &second);
+                            product.map_or(Part::Change(Change::Hadamard(a, b)), Part::LowRank)
+                        }
                         other => Part::Change(other),
                     },
                 );

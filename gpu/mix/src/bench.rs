@@ -78,7 +78,7 @@ pub fn profile(gpu: &Arc<Gpu>, name: &str, elements: usize) -> Result<Vec<(&'sta
         seed: 1,
         facts: None,
     };
-    let inputs = Inputs { base: &tensors[0], origin: None, models: &models, minus: &none, uniforms: &[] };
+    let inputs = Inputs { base: &tensors[0], origin: None, models: &models, minus: &none, uniforms: &[], known: None };
     let mut rec = Recorder::new(gpu);
     method.record(&mut rec, &inputs, &settings, &out)?;
     let program = rec.finish();
@@ -159,7 +159,14 @@ pub async fn model(
                     seed: 1,
                     facts: None,
                 };
-                let inputs = Inputs { base: &inputs[0], origin: None, models: &models, minus: &none, uniforms: &[] };
+                let inputs = Inputs {
+                    base: &inputs[0],
+                    origin: None,
+                    models: &models,
+                    minus: &none,
+                    uniforms: &[],
+                    known: None,
+                };
                 method.record(rec, &inputs, &settings, out)?;
             }
             Ok(())
@@ -192,7 +199,8 @@ pub async fn merges(gpu: &Arc<Gpu>, names: &[&str], elements: usize, runs: usize
                 facts: None,
             };
             let none = vec![None; count];
-            let inputs = Inputs { base: &tensors[0], origin: None, models: &models, minus: &none, uniforms: &[] };
+            let inputs =
+                Inputs { base: &tensors[0], origin: None, models: &models, minus: &none, uniforms: &[], known: None };
             let (seconds, dispatches) = best(gpu, runs, |rec| method.record(rec, &inputs, &settings, &out)).await?;
             figures.push(Figure {
                 name: format!("{name} {}", if kind == Kind::F16 { "f16" } else { "f32" }),

@@ -184,6 +184,25 @@ pub fn block_of(name: &str) -> String {
     }
 }
 
+/// The block in which figures are shown: a level of the U-Net, one of its ends, a text encoder, half a VAE.
+pub fn coarse(name: &str) -> String {
+    let narrow = block_of(name);
+    let parts: Vec<&str> = narrow.split('.').collect();
+    match (parts[0], parts.get(1).copied()) {
+        ("unet", Some("down" | "up")) => parts[..parts.len().min(3)].join("."),
+        ("unet", Some(part)) => format!("unet.{part}"),
+        ("vae", _) => narrow,
+        (component, _) => component.into(),
+    }
+}
+
+/// The place of a coarse block in the order of a model: text, U-Net from its input to its output, VAE.
+pub fn place(block: &str) -> (usize, String) {
+    const ORDER: [&str; 9] =
+        ["text", "text2", "unet.time", "unet.in", "unet.down", "unet.mid", "unet.up", "unet.out", "vae"];
+    (ORDER.iter().rposition(|o| leads(o, block)).unwrap_or(ORDER.len()), block.into())
+}
+
 /// True when `prefix` is `whole` or a leading part of it up to a dot.
 fn leads(prefix: &str, whole: &str) -> bool {
     whole.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))

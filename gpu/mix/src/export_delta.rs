@@ -55,7 +55,7 @@ impl Mixer {
         let mut writer = FileWriter::create(out, entries.iter().flat_map(Entry::specs).collect(), &metadata)?;
         let mut report = ExportReport { out: out.into(), files: vec![String::new()], tensors: 0, changed: 0, bytes: 0 };
         for entry in &entries {
-            let mixed = self.compute(&entry.name, &entry.shape, Kind::F32).await?.read_f32(self.gpu()).await?;
+            let mixed = self.compute(&entry.name, &entry.shape, Kind::F32, false).await?.read_f32(self.gpu()).await?;
             let base = self.base().read_f32(&entry.name).await?;
             let difference: Vec<f32> = mixed.iter().zip(&base).map(|(m, b)| m - b).collect();
             if let Some(at) = difference.iter().position(|v| !v.is_finite()) {

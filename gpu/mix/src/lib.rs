@@ -7,6 +7,7 @@ pub mod adapter_merge;
 mod adapters;
 pub mod bench;
 pub mod blocks;
+pub mod cache;
 pub mod change;
 mod error;
 mod export;
@@ -19,6 +20,7 @@ pub mod low_rank;
 pub mod method;
 mod methods;
 mod mixer;
+mod orthogonal;
 pub mod quantize;
 mod random;
 pub mod recipe;
@@ -27,7 +29,9 @@ mod sums;
 mod survey;
 #[cfg(test)]
 mod testing;
+pub mod understand;
 
+pub use cache::Cache;
 pub use error::MixError;
 pub use export::{ExportLayout, ExportProgress, ExportReport};
 pub use method::{Knob, Method, method, methods};

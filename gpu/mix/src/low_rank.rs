@@ -63,6 +63,26 @@ impl LowRank {
     }
 }
 
+impl LowRank {
+    /// The element-wise product of two low-rank changes is one too, of the product of their ranks: LoHa beside a weight (Hyeon-Woo et al. 2022,
+    /// FedPara, arXiv 2108.06098, proposition 1).
+    pub fn hadamard(a: &LowRank, b: &LowRank) -> Option<LowRank> {
+        let rank = a.rank * b.rank;
+        let mut up = Vec::with_capacity(a.out * rank);
+        for (x, y) in a.up.chunks(a.rank).zip(b.up.chunks(b.rank)) {
+            up.extend(x.iter().flat_map(|x| y.iter().map(move |y| x * y)));
+        }
+        let mut down = Vec::with_capacity(rank * a.width);
+        for x in a.down.chunks(a.width) {
+            for y in b.down.chunks(b.width) {
+                down.extend(x.iter().zip(y).map(|(x, y)| x * y));
+            }
+        }
+        let fits = (a.out, a.width) == (b.out, b.width);
+        fits.then(|| LowRank::new(up, down, a.out, rank, a.scale * b.scale)).flatten()
+    }
+}
+
 /// Records `out = base + sum of weight * scale * up @ down` over `parts` (factors with their adapter's weight).
 /// All parts have the weight's shape [rows, width].
 pub fn add_low_rank(rec: &mut Recorder, base: &Flat, parts: &[(&LowRank, f64)], out: &Flat) -> Result<(), MixError> {
@@ -161,6 +181,21 @@ mod tests {
                 assert!(worst < 4e-6, "[{out}, {width}] ranks {ranks:?}: {worst}");
             }
         }
+    }
+
+    #[test]
+    fn products_of_changes_are_low_rank() {
+        let zeros = vec![0.0; 7 * 9];
+        let (a, b) = (part(7, 9, 2, 1), part(7, 9, 3, 5));
+        let product = LowRank::hadamard(&a, &b).expect("one shape");
+        assert_eq!(product.rank, 6);
+        let found = add_low_rank_reference(&zeros, &[(&product, 1.0)]);
+        let [x, y] = [&a, &b].map(|p| add_low_rank_reference(&zeros, &[(p, 1.0)]));
+        for (i, f) in found.iter().enumerate() {
+            // Factors were multiplied in f32.
+            assert!((f - x[i] * y[i]).abs() < 1e-6, "{i}");
+        }
+        assert!(LowRank::hadamard(&a, &part(9, 7, 2, 1)).is_none());
     }
 
     #[test]

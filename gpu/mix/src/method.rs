@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::MixError;
+use crate::cache::Known;
 use crate::flat::Flat;
 use crate::recipe::{Knobs, Stage};
 
@@ -234,6 +235,23 @@ pub struct Inputs<'a> {
     pub minus: &'a [Option<&'a Flat>],
     /// Random numbers in [0, 1) of each model to use in place of the generator's (tests against outside oracles).
     pub uniforms: &'a [Tensor],
+    /// What is known of these inputs from merges before, where something is kept.
+    pub known: Option<&'a Known>,
+}
+
+impl Inputs<'_> {
+    /// The small tensor that `record` makes of these inputs, unless it is known. `what` names everything it depends on beside them.
+    pub(crate) fn known(
+        &self,
+        rec: &mut Recorder,
+        what: &str,
+        record: impl FnOnce(&mut Recorder) -> Result<Tensor, MixError>,
+    ) -> Result<Tensor, MixError> {
+        match self.known {
+            Some(known) => known.or_record(rec, what, record),
+            None => record(rec),
+        }
+    }
 }
 
 /// The same in host memory, for the twins.

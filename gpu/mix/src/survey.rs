@@ -12,7 +12,7 @@ use admix_tensor::Recorder;
 use crate::flat::{Flat, Kind};
 use crate::method::{Facts, HostInputs, Inputs, Settings};
 use crate::methods::linear;
-use crate::mixer::{Mixer, StagePlan};
+use crate::mixer::{Mixer, StagePlan, Work};
 use crate::{MixError, method};
 
 /// What a survey will have found; boxed, because surveys need each other.
@@ -110,11 +110,16 @@ impl Mixer {
             if let Some(facts) = known(&self.facts) {
                 return Ok(Some(facts));
             }
+            let lasting = format!("{}|{}", self.survey_text(index), key.1);
+            if let Some(facts) = self.cache.as_ref().and_then(|cache| cache.facts(&lasting)) {
+                return Ok(Some(facts));
+            }
             let names: Vec<String> = match wanted.names {
                 Some(names) => names,
                 None => self.base().tensors.keys().cloned().collect(),
             };
             let mut survey = wanted.survey;
+            let earlier = || Work { stages: index, merged: Vec::new(), transforms: Vec::new(), keep: false };
             for pass in 0..survey.passes() {
                 for name in &names {
                     let Some(tensor) = self.base().tensors.get(name).filter(|t| t.info.dtype.is_float()) else {
@@ -124,8 +129,7 @@ impl Mixer {
                     if taking_part != plan.taking_part {
                         continue;
                     }
-                    let base =
-                        self.compute_stages(name, &tensor.shape, Kind::F32, index, Vec::new(), Vec::new()).await?;
+                    let base = self.compute_stages(name, &tensor.shape, Kind::F32, earlier()).await?;
                     let base = base.read_f32(self.gpu()).await?;
                     let settings = Settings { name, shape: &tensor.shape, ..plan.settings.clone() };
                     let part = StagePlan { taking_part, settings, strength: plan.strength };
@@ -136,6 +140,9 @@ impl Mixer {
             }
             let facts = Arc::new(survey.finish());
             self.facts.lock().unwrap_or_else(PoisonError::into_inner).insert(key, facts.clone());
+            if let Some(cache) = &self.cache {
+                cache.keep_facts(lasting, facts.clone());
+            }
             Ok(Some(facts))
         })
     }
@@ -192,6 +199,7 @@ impl Mixer {
             models: &models.iter().collect::<Vec<_>>(),
             minus: &minus.iter().map(Some).collect::<Vec<_>>(),
             uniforms: &[],
+            known: None,
         };
         let mut rec = Recorder::new(self.gpu());
         method.record(&mut rec, &inputs, settings, &out)?;

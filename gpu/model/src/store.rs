@@ -192,7 +192,7 @@ impl Store {
     pub fn layer(&mut self, name: &str, pack: Pack, bias: bool) -> Result<Layer, ModelError> {
         let weight = self.matrices(&[(name.into(), pack)])?;
         let bias = if bias { Some(self.vectors(&[(format!("{name}.bias"), pack.out, pack.glu)])?) } else { None };
-        Ok(Layer { weight, bias, side: Vec::new(), glu: pack.glu, parts: vec![(name.into(), 0, pack.out)] })
+        Ok(Layer { weight, bias, side: None, glu: pack.glu, parts: vec![(name.into(), 0, pack.out)] })
     }
 
     /// Linear layers that read the same input, as one product: results stand side by side, each starting at a multiple of four columns.
@@ -211,7 +211,7 @@ impl Store {
             at += admix_tensor::padded(*out);
             here
         });
-        Ok(Layer { weight, bias, side: Vec::new(), glu: false, parts: columns.collect() })
+        Ok(Layer { weight, bias, side: None, glu: false, parts: columns.collect() })
     }
 
     /// Gamma and beta of a normalisation over `c` channels.
@@ -222,17 +222,13 @@ impl Store {
     }
 }
 
-/// An un-merged low-rank adapter beside a layer: y += scale * up(down(x)).
+/// Everything that runs beside a layer: y += up(down(x)), all adapters' ranks side by side (see [`admix_tensor::kernels::adapter_bank`]).
 #[derive(Clone)]
 pub struct Side {
-    /// [rank, inp] (or a convolution with the layer's own kernel).
+    /// [all ranks, inp] (a convolution with the layer's own kernel).
     pub down: Weight,
-    /// [all columns of the layer, rank], zero outside the adapted part.
+    /// [all columns of the layer, all ranks], strengths inside.
     pub up: Weight,
-    /// Strength.
-    pub scale: f32,
-    /// Which adapter of the recipe this belongs to.
-    pub adapter: usize,
     /// Takes part in what is recorded from now on.
     pub active: bool,
 }
@@ -245,7 +241,7 @@ pub struct Layer {
     /// [1, n].
     pub bias: Option<Tensor>,
     /// Un-merged adapters.
-    pub side: Vec<Side>,
+    pub side: Option<Side>,
     /// Columns are values and gates interleaved.
     pub glu: bool,
     /// (canonical name without `.weight`, first column, columns) of each fused part.
@@ -253,8 +249,8 @@ pub struct Layer {
 }
 
 impl Layer {
-    fn sides(&self) -> Vec<&Side> {
-        self.side.iter().filter(|s| s.active).collect()
+    fn side(&self) -> Option<&Side> {
+        self.side.as_ref().filter(|side| side.active)
     }
 
     /// y = activation(x w + bias) + residual. Un-merged adapters join before the activation.
@@ -266,14 +262,11 @@ impl Layer {
         residual: Option<&Tensor>,
     ) -> Result<Tensor, ModelError> {
         let e = Epilogue { bias: self.bias.as_ref(), activation, residual, ..Default::default() };
-        let sides = self.sides();
-        if sides.is_empty() {
-            return Ok(rec.linear(x, &self.weight, e)?);
-        }
+        let Some(side) = self.side() else { return Ok(rec.linear(x, &self.weight, e)?) };
         debug_assert!(activation == Activation::None || residual.is_none(), "one place to join");
         let sum = rec.linear(x, &self.weight, Epilogue { activation: Activation::None, ..e })?;
-        let parts: Result<Vec<_>, _> = sides.iter().map(|s| rec.linear(x, &s.down, Epilogue::default())).collect();
-        self.join(rec, sum, &sides, parts?, activation)
+        let narrow = rec.linear(x, &side.down, Epilogue::default())?;
+        join(rec, &sum, side, &narrow, activation)
     }
 
     /// activation(x w + bias + other).
@@ -286,19 +279,18 @@ impl Layer {
     ) -> Result<Tensor, ModelError> {
         let e =
             Epilogue { bias: self.bias.as_ref(), residual: Some(other), residual_first: true, ..Default::default() };
-        let sides = self.sides();
-        if sides.is_empty() {
+        let Some(side) = self.side() else {
             return Ok(rec.linear(x, &self.weight, Epilogue { activation, ..e })?);
-        }
+        };
         let sum = rec.linear(x, &self.weight, e)?;
-        let parts: Result<Vec<_>, _> = sides.iter().map(|s| rec.linear(x, &s.down, Epilogue::default())).collect();
-        self.join(rec, sum, &sides, parts?, activation)
+        let narrow = rec.linear(x, &side.down, Epilogue::default())?;
+        join(rec, &sum, side, &narrow, activation)
     }
 
     /// value * gelu(gate) of a layer packed with interleaved gates; the result has half the columns.
     pub fn geglu(&self, rec: &mut Recorder, x: &Tensor) -> Result<Tensor, ModelError> {
-        match (&self.bias, self.sides().is_empty()) {
-            (Some(bias), true) => Ok(rec.geglu(x, &self.weight, bias)?),
+        match (&self.bias, self.side()) {
+            (Some(bias), None) => Ok(rec.geglu(x, &self.weight, bias)?),
             _ => {
                 let wide = self.linear(rec, x, Activation::None, None)?;
                 Ok(rec.geglu_gate(&wide)?)
@@ -318,12 +310,9 @@ impl Layer {
     ) -> Result<(Tensor, Picture), ModelError> {
         let e = Epilogue { bias: self.bias.as_ref(), row_bias, residual, ..Default::default() };
         let (sum, out) = rec.conv3x3(x, size, &self.weight, stride, e)?;
-        let mut parts = Vec::new();
-        let sides = self.sides();
-        for side in &sides {
-            parts.push(rec.conv3x3(x, size, &side.down, stride, Epilogue::default())?.0);
-        }
-        Ok((self.join(rec, sum, &sides, parts, Activation::None)?, out))
+        let Some(side) = self.side() else { return Ok((sum, out)) };
+        let (narrow, _) = rec.conv3x3(x, size, &side.down, stride, Epilogue::default())?;
+        Ok((join(rec, &sum, side, &narrow, Activation::None)?, out))
     }
 
     /// activation(conv(x) + residual) at stride 1.
@@ -353,29 +342,18 @@ impl Layer {
         rec.conv_into(x, in_size, &self.weight, stride, out, e, &y)?;
         Ok(y)
     }
+}
 
-    /// Adds scale * up(part) of every un-merged adapter; the last one also applies the activation.
-    fn join(
-        &self,
-        rec: &mut Recorder,
-        mut sum: Tensor,
-        sides: &[&Side],
-        parts: Vec<Tensor>,
-        activation: Activation,
-    ) -> Result<Tensor, ModelError> {
-        for (i, (side, part)) in sides.iter().zip(&parts).enumerate() {
-            let last = i + 1 == parts.len();
-            let e = Epilogue {
-                scale: side.scale,
-                residual: Some(&sum),
-                residual_first: true,
-                activation: if last { activation } else { Activation::None },
-                ..Default::default()
-            };
-            sum = rec.linear(part, &side.up, e)?;
-        }
-        Ok(sum)
-    }
+/// activation(sum + up(narrow)).
+fn join(
+    rec: &mut Recorder,
+    sum: &Tensor,
+    side: &Side,
+    narrow: &Tensor,
+    activation: Activation,
+) -> Result<Tensor, ModelError> {
+    let e = Epilogue { residual: Some(sum), residual_first: true, activation, ..Default::default() };
+    Ok(rec.linear(narrow, &side.up, e)?)
 }
 
 /// Gamma and beta of a normalisation.

@@ -1,6 +1,6 @@
 // A walk over whole tensors that collects something. The including shader defines `fn take(x: Fours, e: vec4<u32>)`, called for every four
 // elements (numbers beyond `p.head.count` are padding), `fn idle() -> bool`, true where there is nothing to do, and `fn finish(lane: u32)`,
-// called once a lane. Define: LANES lanes in all.
+// called once a lane. Define: LANES lanes in all. BOTH 1: `fn take_both(x: Fours, y: Fours, e: vec4<u32>)` instead, for eight elements at once.
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let lane = wg.x * WG + local;
@@ -30,16 +30,22 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let m$i = load_m$i(g);
 #end
     let e = numbers(g);
-    take(Fours(b.a, o.a,
+    let x = Fours(b.a, o.a,
 #for i MODELS
       m$i.a,
 #end
-    ), e);
-    take(Fours(b.b, o.b,
+    );
+    let y = Fours(b.b, o.b,
 #for i MODELS
       m$i.b,
 #end
-    ), e + vec4<u32>(4u));
+    );
+#if BOTH
+    take_both(x, y, e);
+#else
+    take(x, e);
+    take(y, e + vec4<u32>(4u));
+#endif
   }
   finish(lane);
 }

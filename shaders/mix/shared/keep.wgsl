@@ -1,5 +1,37 @@
-// kept0(x, e), kept1(x, e), ..: which of the four elements numbered e each model keeps (defines as in consensus.wgsl).
+// kept0(x, e), kept1(x, e), ..: which of the four elements numbered e each model keeps (defines as in consensus.wgsl). Where SELECTED, begin()
+// comes first, once a lane: software adapters pay for every load, uniform or not. DESCENDING 1: all selections take the largest.
 #if SELECTED
+#for i MODELS
+var<private> least$i: vec4<u32>;
+var<private> last$i: vec4<u32>;
+#if WINDOW
+var<private> inner_least$i: vec4<u32>;
+var<private> inner_last$i: vec4<u32>;
+#endif
+#end
+fn begin(lane: u32) {
+#for i MODELS
+#if WINDOW
+  least$i = vec4<u32>(state[2u * $iu * 8u + 1u]);
+  last$i = vec4<u32>(state[2u * $iu * 8u + 5u]);
+  inner_least$i = vec4<u32>(state[(2u * $iu + 1u) * 8u + 1u]);
+  inner_last$i = vec4<u32>(state[(2u * $iu + 1u) * 8u + 5u]);
+#else
+  least$i = vec4<u32>(state[$iu * 8u + 1u]);
+  last$i = vec4<u32>(state[$iu * 8u + 5u]);
+#endif
+#end
+}
+// True where element e with value v is among the first of selection s, whose threshold and last equal element are given.
+fn passes(s: u32, v: vec4<f32>, e: vec4<u32>, least: vec4<u32>, last: vec4<u32>) -> vec4<bool> {
+  let bits = bitcast<vec4<u32>>(abs(v));
+#if DESCENDING
+  let beyond = bits > least;
+#else
+  let beyond = select((bits < least), (bits > least), vec4<bool>(state[s * 8u + 6u] == 1u));
+#endif
+  return beyond | ((bits == least) & (e <= last));
+}
 // True where element e with value v is among the first of selection s.
 fn among(s: u32, v: vec4<f32>, e: vec4<u32>) -> vec4<bool> {
   let bits = bitcast<vec4<u32>>(abs(v));
@@ -32,10 +64,11 @@ fn kept$i(x: Fours, e: vec4<u32>) -> vec4<bool> {
 #else
 #if WINDOW
   let v = x.m$i - x.o;
-  return among(2u * $iu, v, e) & !among(2u * $iu + 1u, v, e);
+  let outer = passes(2u * $iu, v, e, least$i, last$i);
+  return outer & !passes(2u * $iu + 1u, v, e, inner_least$i, inner_last$i);
 #else
 #if SELECTED
-  return among($iu, x.m$i - x.o, e);
+  return passes($iu, x.m$i - x.o, e, least$i, last$i);
 #else
   return vec4<bool>(true);
 #endif

@@ -1,9 +1,12 @@
 // The end of an element-wise pass: the including shader defines `fn four(x: Fours, e: vec4<u32>) -> vec4<f32>`, the results of the elements
-// numbered e.
+// numbered e. BEGIN 1: it also defines `fn begin(lane: u32)`, called first.
 #include "mix/shared/store"
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+#if BEGIN
+  begin(lane);
+#endif
   let first = (wg.y * p.head.row_groups + wg.x) * GROUPS * WG + lane;
 #for s GROUPS
   {

@@ -24,5 +24,7 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
         stages(studio, ui);
         ui.add_space(6.0);
         adapters(studio, ui);
+        ui.add_space(6.0);
+        super::figures::show(studio, ui);
     });
 }

@@ -2,6 +2,7 @@
 
 pub mod adapters;
 pub mod details;
+pub mod figures;
 pub mod grid;
 pub mod guide;
 pub mod history;

@@ -46,7 +46,9 @@ impl Method for AddPerpendicular {
         out: &Flat,
     ) -> Result<(), MixError> {
         let from = compared(inputs, 0);
-        let products = gram(rec, from, None, &[inputs.base, inputs.models[0]], Vectors::Changes)?;
+        let products = inputs.known(rec, "perpendicular", |rec| {
+            gram(rec, from, None, &[inputs.base, inputs.models[0]], Vectors::Changes)
+        })?;
         let factors = rec.tensor(1, 4)?;
         let mut params = vec![bits(settings.weights[0])];
         params.resize(12, 0);

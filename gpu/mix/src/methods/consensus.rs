@@ -101,6 +101,7 @@ impl Method for TaskVectors {
 }
 
 /// Which elements of a change are kept.
+#[derive(Debug)]
 pub(crate) enum Keep {
     /// Those that selection i takes.
     Selected(Vec<Selection>),
@@ -191,12 +192,15 @@ impl Consensus {
             let mut values = Pass::new("", inputs.base, inputs.models);
             values.origin = inputs.origin;
             values.defines.push(("VARIANCE", 0));
-            state = Some(select(rec, &values, selections, Zeros::Free)?);
+            let what = format!("select {selections:?}");
+            state = Some(inputs.known(rec, &what, |rec| select(rec, &values, selections, Zeros::Free))?);
         }
         pass.defines.extend([
             ("STATE", state.is_some().into()),
             ("SELECTED", state.is_some().into()),
             ("WINDOW", window.into()),
+            ("BEGIN", state.is_some().into()),
+            ("DESCENDING", selections.iter().all(|s| s.descending).into()),
             ("RANDOM", random.into()),
             ("UNIFORMS", (random && !per_element.is_empty()).into()),
             ("MASKED", masks.is_some().into()),
@@ -212,22 +216,27 @@ impl Consensus {
                 model: pass.model.clone(),
                 ..pass
             };
-            let totals = sums::totals(rec, &sums_pass, 2 * inputs.models.len())?;
-            let factors = rec.tensor(1, inputs.models.len())?;
-            rec.launch(Launch {
-                shader: "mix/kept_scale",
-                defines: &[],
-                params: &[inputs.models.len() as u32, 0, 0, 0],
-                reads: &[&totals],
-                writes: &[&factors],
-                groups: [1, 1, 1],
-            })?;
-            scale = Some(factors);
+            let count = inputs.models.len();
+            let what = format!("kept {:?} {}", self.keep, settings.seed);
+            scale = Some(inputs.known(rec, &what, |rec| {
+                let totals = sums::totals(rec, &sums_pass, 2 * count)?;
+                let factors = rec.tensor(1, count)?;
+                rec.launch(Launch {
+                    shader: "mix/kept_scale",
+                    defines: &[],
+                    params: &[count as u32, 0, 0, 0],
+                    reads: &[&totals],
+                    writes: &[&factors],
+                    groups: [1, 1, 1],
+                })?;
+                Ok(factors)
+            })?);
         }
         extra.extend(scale.as_ref());
         pass.defines.extend([
             ("RESCALE", scale.is_some().into()),
             ("VOTE", self.vote as u32),
+            ("PLUS", u32::from(self.tie == 1.0)),
             ("NORMALIZE", self.normalize.into()),
         ]);
         let pass = Pass { extra: &extra, sliced: &per_element, ..pass };

@@ -1,17 +1,27 @@
-//! The base's rows, turned by the orthogonal matrix that brings them nearest to the model's (orthogonal Procrustes).
+//! The base's rows, turned towards the model's by the orthogonal matrix that brings them nearest (orthogonal Procrustes), or by a part of that turn.
 //!
-//! On the host: eigenvectors in f64. This is sd-mecha's method at alignment 1, where the turn is whole; directions that neither matrix has are
-//! left alone, where sd-mecha's result follows rounding errors.
+//! On the host: eigenvectors in f64. Directions that neither matrix has are left alone, where sd-mecha's result follows rounding errors. A part of
+//! a turn is a power of the whole one, without reflection. Matrices wider than high leave directions open: here they turn as little as they can,
+//! sd-mecha walks along a Stiefel manifold there.
 
 use std::ops::RangeInclusive;
 
 use crate::linalg::{Matrix, symmetric_eigen};
 use crate::method::{HostInputs, Knob, Method, Settings};
+use crate::orthogonal::{nearest, power, reflects};
 
 /// The base turned towards the model.
 pub struct Rotate;
 
 static KNOBS: &[Knob] = &[
+    Knob::number(
+        "alignment",
+        "Alignment",
+        0.0,
+        1.0,
+        1.0,
+        "How far to turn: 1 all the way to where no turn brings it nearer, 0 not at all.",
+    ),
     Knob::number(
         "alpha",
         "Alpha",
@@ -36,7 +46,10 @@ fn alike(a: &[f32], b: &[f32]) -> bool {
     a.iter().zip(b).all(|(a, b)| (half(*a) - half(*b)).abs() <= 1e-8 + 1e-5 * half(*b).abs())
 }
 
-fn rotated(a: &[f32], b: &[f32], shape: &[usize], alpha: f64, center: f64) -> Vec<f32> {
+fn rotated(a: &[f32], b: &[f32], shape: &[usize], [alignment, alpha, center]: [f64; 3]) -> Vec<f32> {
+    if alignment == 0.0 && alpha == 0.0 {
+        return a.to_vec();
+    }
     let lerp = |(a, b): (&f32, &f32)| (f64::from(*a) + alpha * (f64::from(*b) - f64::from(*a))) as f32;
     if shape.len() < 2 || alike(a, b) {
         return a.iter().zip(b).map(lerp).collect();
@@ -52,14 +65,45 @@ fn rotated(a: &[f32], b: &[f32], shape: &[usize], alpha: f64, center: f64) -> Ve
         matrix.data.iter_mut().enumerate().for_each(|(i, v)| *v -= mean[i % cols]);
         (matrix, mean)
     };
-    let ((mut a, _), (b, mean)) = (centred(a), centred(b));
-    let (u, v) = procrustes(&a, &b);
+    let ((mut a, from), (b, to)) = (centred(a), centred(b));
+    let (mut u, v) = procrustes(&a, &b);
+    let whole = (alignment != 1.0).then(|| rotation(&mut u, &v));
     if alpha != 0.0 {
-        let back = turned(&b, &v, &u);
+        let back = match &whole {
+            Some(q) => b.times_transposed(q),
+            None => turned(&b, &v, &u),
+        };
         a.data.iter_mut().zip(&back.data).for_each(|(a, b)| *a += alpha * (b - *a));
     }
-    let result = turned(&a, &u, &v);
-    result.data.iter().enumerate().map(|(i, x)| (x + mean[i % cols]) as f32).collect()
+    let result = match &whole {
+        Some(q) => a.times(&power(q, alignment)),
+        None => turned(&a, &u, &v),
+    };
+    let mean = |i: usize| from[i] + alignment * (to[i] - from[i]);
+    result.data.iter().enumerate().map(|(i, x)| (x + mean(i % cols)) as f32).collect()
+}
+
+/// The rotation that takes the rows of `u` to those of `v` and turns everything else as little as it can. Where it would be a reflection, the row
+/// that matters least is taken to the opposite.
+fn rotation(u: &mut Matrix, v: &Matrix) -> Matrix {
+    let cols = v.cols;
+    let whole = |u: &Matrix| {
+        let rest = |m: &Matrix| {
+            let mut out = m.transposed().times(m);
+            out.data.iter_mut().enumerate().for_each(|(i, x)| *x = f64::from(u8::from(i % (cols + 1) == 0)) - *x);
+            out
+        };
+        let mut out = rest(u).times(&rest(v));
+        out.data.iter_mut().zip(&u.transposed().times(v).data).for_each(|(o, t)| *o += t);
+        nearest(&out)
+    };
+    let q = whole(u);
+    if u.rows == 0 || !reflects(&q) {
+        return q;
+    }
+    let last = (u.rows - 1) * cols;
+    u.data[last..].iter_mut().for_each(|x| *x = -*x);
+    whole(u)
 }
 
 /// Orthonormal rows u and v with u transposed times v the turn that brings a nearest to b, on the directions both have.
@@ -97,7 +141,7 @@ impl Method for Rotate {
     }
 
     fn citation(&self) -> &'static str {
-        "sd-mecha 1.1.8 `rotate` with alignment 1, https://github.com/ljleb/sd-mecha; Schoenemann 1966, orthogonal Procrustes"
+        "sd-mecha 1.1.8 `rotate`, https://github.com/ljleb/sd-mecha; Schoenemann 1966, orthogonal Procrustes"
     }
 
     fn knobs(&self) -> &'static [Knob] {
@@ -117,7 +161,7 @@ impl Method for Rotate {
     }
 
     fn reference(&self, inputs: &HostInputs<'_>, settings: &Settings<'_>) -> Vec<f32> {
-        let (alpha, center) = (settings.knob(KNOBS, "alpha"), settings.knob(KNOBS, "centralization"));
-        rotated(inputs.base, inputs.models[0], settings.shape, alpha, center)
+        let knobs = ["alignment", "alpha", "centralization"].map(|name| settings.knob(KNOBS, name));
+        rotated(inputs.base, inputs.models[0], settings.shape, knobs)
     }
 }

@@ -100,7 +100,8 @@ impl Method for Sce {
         let mut state = None;
         if let Some(rank) = selected(settings) {
             let selection = Selection { model: 0, rank: rank as u32, descending: true };
-            state = Some(select(rec, &pass, &[selection], Zeros::Exact)?);
+            let what = format!("sce {selection:?}");
+            state = Some(inputs.known(rec, &what, |rec| select(rec, &pass, &[selection], Zeros::Exact))?);
         }
         pass.defines.extend([("SELECTED", state.is_some().into()), ("RANDOM", 0), ("WINDOW", 0), ("UNIFORMS", 0)]);
         let extra: Vec<&Tensor> = state.iter().collect();

@@ -25,7 +25,8 @@ impl Spherical<'_> {
     pub fn record(&self, rec: &mut Recorder, inputs: &Inputs<'_>, out: &Flat) -> Result<(), MixError> {
         let changes = self.of == Vectors::Changes;
         let origin = inputs.origin.filter(|_| changes);
-        let products = gram(rec, inputs.base, origin, inputs.models, self.of)?;
+        let what = format!("gram {:?}", self.of);
+        let products = inputs.known(rec, &what, |rec| gram(rec, inputs.base, origin, inputs.models, self.of))?;
         let vectors = inputs.models.len() + usize::from(!changes);
         let factors = rec.tensor(1, vectors + 2)?;
         let mut params: Vec<u32> = self.knobs.iter().map(|k| bits(*k)).collect();

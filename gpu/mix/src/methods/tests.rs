@@ -71,7 +71,8 @@ impl Case<'_> {
         let uniforms: Vec<Tensor> = self.uniforms.iter().map(|u| upload(u).data).collect();
         let models: Vec<&Flat> = models.iter().collect();
         let minus: Vec<Option<&Flat>> = minus.iter().map(Option::as_ref).collect();
-        let inputs = Inputs { base: &base, origin: None, models: &models, minus: &minus, uniforms: &uniforms };
+        let inputs =
+            Inputs { base: &base, origin: None, models: &models, minus: &minus, uniforms: &uniforms, known: None };
         let mut rec = Recorder::new(gpu);
         let out = Flat::empty(gpu, "out", base.len, Kind::F32).expect("small");
         self.method.record(&mut rec, &inputs, &self.settings, &out).expect("records");
@@ -368,7 +369,7 @@ fn half_inputs_and_results_round_to_nearest_even() {
             facts: None,
         };
         let run = |base: &Flat, model: &Flat, kind: Kind| {
-            let inputs = Inputs { base, origin: None, models: &[model], minus: &[None], uniforms: &[] };
+            let inputs = Inputs { base, origin: None, models: &[model], minus: &[None], uniforms: &[], known: None };
             let out = Flat::empty(&gpu, "out", len, kind).expect("small");
             let mut rec = Recorder::new(&gpu);
             method("weighted_sum").expect("exists").record(&mut rec, &inputs, &settings, &out).expect("records");

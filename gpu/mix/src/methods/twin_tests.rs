@@ -72,7 +72,8 @@ fn distance(gpu: &Arc<Gpu>, method: &dyn Method, len: usize, chained: bool) -> f
     );
     let flats: Vec<&Flat> = models.iter().map(|m| &m.1).collect();
     let origin = (chained && method.uses_origin()).then_some(&origin_flat);
-    let inputs = Inputs { base: &base_flat, origin, models: &flats, minus: &vec![None; count], uniforms: &[] };
+    let inputs =
+        Inputs { base: &base_flat, origin, models: &flats, minus: &vec![None; count], uniforms: &[], known: None };
     let out = Flat::empty(gpu, "out", len, Kind::F32).expect("small");
     let mut rec = Recorder::new(gpu);
     method.record(&mut rec, &inputs, &settings, &out).expect("records");

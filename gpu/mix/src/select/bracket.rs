@@ -15,7 +15,7 @@ use crate::flat::Pass;
 /// Tensors from this size on are bracketed; smaller ones are searched whole, in less time than a sample's histogram takes.
 pub(super) const LEAST: usize = 1 << 18;
 /// Groups of eight elements in a sample.
-const SAMPLES: usize = 16_384;
+const SAMPLES: usize = 32_768;
 /// The keys' top bits, as the sample's histogram has them.
 const TOP: Digit = digit(false, 15, 16);
 /// 2,048 bins: digits of the collected keys, then of their element numbers.
@@ -78,7 +78,15 @@ pub(super) fn search(rec: &mut Recorder, values: &Pass<'_>, all: &Search<'_>, ze
     let mut pass = Pass::new("mix/select_compact", values.base, values.models);
     pass.origin = values.origin;
     pass.defines = values.defines.clone();
-    pass.defines.extend([("BEGIN", 1), ("SELECTS", count), ("TARGETS", all.targets)]);
+    // All take the largest, and zeros do not matter: padding that did not change can be looked at without harm.
+    let free = zeros == Zeros::Free && all.descending == (1 << count) - 1;
+    pass.defines.extend([
+        ("BEGIN", 1),
+        ("BOTH", 1),
+        ("FREE", free.into()),
+        ("SELECTS", count),
+        ("TARGETS", all.targets),
+    ]);
     pass.knobs[1] = room;
     let extra = [&edges];
     pass.extra = &extra;

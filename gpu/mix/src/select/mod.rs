@@ -45,7 +45,8 @@ impl Selection {
 pub enum Zeros {
     /// The tie rule holds for them too.
     Exact,
-    /// It does not: a change of 0 adds nothing, kept or dropped. A selection whose threshold is 0 may take all of them.
+    /// It does not: a change of 0 adds nothing, kept or dropped. A selection whose threshold is 0 may take all of them. The padding of the
+    /// inputs must hold equal values, as uploaded ones do: it counts as unchanged.
     Free,
 }
 

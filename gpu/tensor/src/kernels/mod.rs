@@ -2,6 +2,7 @@
 //! [`Recorder`](crate::Recorder); the tests run each kernel in both tiers against its twin at awkward sizes.
 
 pub mod activation;
+pub mod adapter_bank;
 pub mod attention;
 pub mod attention_mass;
 pub mod blend;
