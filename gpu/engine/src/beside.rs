@@ -115,7 +115,7 @@ impl Networks {
                 continue;
             }
             let (side, held) = match layer.side.take().filter(|side| side.down.n == ranks) {
-                Some(side) => (side, held),
+                Some(side) => (*side, held),
                 None => {
                     let (inp, kernel) = (layer.weight.k, layer.weight.kernel);
                     let down = Pack { out: ranks, inp, kernel, glu: false };
@@ -135,7 +135,7 @@ impl Networks {
                     rec.bank_up(up, [entry.first, entry.column], entry.scale, &side.up)?;
                 }
             }
-            layer.side = Some(Side { active: true, ..side });
+            layer.side = Some(Box::new(Side { active: true, ..side }));
             self.beside.banks.insert(bank.clone(), wanted);
         }
         if !rec.is_empty() {

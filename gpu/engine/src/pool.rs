@@ -222,7 +222,7 @@ mod tests {
         let form = |_: &str| Some(Form { out: 640, inp: 640, kernel: 1, glu: false });
         let factor =
             |rank: usize| LowRank::new(vec![1.0; 640 * rank], vec![1.0; 640 * rank], 640, rank, 1.0).expect("fits");
-        let mut hold = |pool: &mut Pool, i: usize| {
+        let hold = |pool: &mut Pool, i: usize| {
             pool.begin();
             let factor = factor(4 + i % 13);
             let factors: Vec<(&str, &LowRank)> = ["a", "b", "c"].iter().map(|n| (*n, &factor)).collect();

@@ -241,7 +241,7 @@ pub struct Layer {
     /// [1, n].
     pub bias: Option<Tensor>,
     /// Un-merged adapters.
-    pub side: Option<Side>,
+    pub side: Option<Box<Side>>,
     /// Columns are values and gates interleaved.
     pub glu: bool,
     /// (canonical name without `.weight`, first column, columns) of each fused part.
@@ -250,7 +250,7 @@ pub struct Layer {
 
 impl Layer {
     fn side(&self) -> Option<&Side> {
-        self.side.as_ref().filter(|side| side.active)
+        self.side.as_deref().filter(|side| side.active)
     }
 
     /// y = activation(x w + bias) + residual. Un-merged adapters join before the activation.
