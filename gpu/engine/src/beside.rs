@@ -146,7 +146,8 @@ impl Networks {
         Ok(ranges)
     }
 
-    /// Chooses which un-merged adapters take part in what is recorded next: the strengths of the others become zero.
+    /// Chooses which un-merged adapters take part in the U-Net as it is recorded next: the strengths of the others become zero. Text encoders have
+    /// read their prompts by then, with all of them.
     pub fn set_active(&mut self, is_active: impl Fn(usize) -> bool) -> Result<(), EngineError> {
         let chosen = self.activate(is_active);
         if chosen.is_err() {
@@ -157,7 +158,7 @@ impl Networks {
 
     fn activate(&mut self, is_active: impl Fn(usize) -> bool) -> Result<(), EngineError> {
         let mut rec = Recorder::new(&self.gpu().clone());
-        for (layer, _) in layers(&mut self.unet, &mut self.encoders, self.allocated) {
+        for layer in self.unet.layers_mut() {
             let Some(side) = &mut layer.side else { continue };
             let entries = layer.parts.first().and_then(|(name, ..)| self.beside.banks.get_mut(name));
             side.active = false;

@@ -4,6 +4,8 @@
 //! error of the predicted noise is taken (Ho et al. 2020, arXiv 2006.11239, L_simple). Lower is better; the same pictures, captions and program
 //! give the same number.
 
+use std::sync::Arc;
+
 use admix_mix::recipe::Recipe;
 use admix_model::prompt::Span;
 use admix_sample::{Scaling, rng};
@@ -11,7 +13,7 @@ use admix_tensor::Recorder;
 
 use crate::conditioning::{Inversions, encode_text};
 use crate::control::Control;
-use crate::networks::Networks;
+use crate::networks::{Networks, Part};
 use crate::picture::Picture;
 use crate::render::{Given, to_nhwc};
 use crate::settings::Settings;
@@ -39,10 +41,11 @@ impl Session {
             return Err(EngineError::Input("there are no pictures to score with".into()));
         }
         let (recipe, inversions) = &self.take_inversions(recipe).await?;
-        let mixer = self.open_mix(recipe).await?;
+        let mixer = Arc::new(self.open_mix(recipe).await?);
         let settings = Settings::resolve(&recipe.sample, &mixer, &Given::default())?;
         let mut networks = self.networks_for(&mixer).await?;
-        let filled = networks.fill(&mixer, control).await;
+        let size = networks.latent_size(1, settings.width, settings.height)?;
+        let filled = networks.fill(&mixer, size, control).await;
         let attached = filled.and_then(|_| networks.attach_side(&mixer)).and_then(|_| networks.set_active(|_| true));
         let mut sum = 0.0;
         let mut outcome = attached;
@@ -50,7 +53,7 @@ impl Session {
             if outcome.is_err() {
                 break;
             }
-            outcome = match loss(&networks, &settings, inversions, one, at as u64, control).await {
+            outcome = match loss(&mut networks, &settings, inversions, one, at as u64, control).await {
                 Ok(found) => {
                     sum += found;
                     control.check()
@@ -70,7 +73,7 @@ impl Session {
 
 /// The mean loss of one picture over all levels.
 async fn loss(
-    networks: &Networks,
+    networks: &mut Networks,
     settings: &Settings,
     inversions: &Inversions,
     shown: &Shown,
@@ -86,10 +89,11 @@ async fn loss(
     let size = networks.latent_size(1, settings.width, settings.height)?;
     let channels = networks.unet.latent_channels();
     let span = Span { steps: 1, before: 0 };
-    let context = encode_text(&gpu, networks, &settings, &Given::default(), inversions, 0, span).await?;
+    let context = encode_text(&gpu, networks, &settings, &Given::default(), inversions, 0, span, control).await?;
     let set = context.sets.first().ok_or_else(|| EngineError::Input("there is no caption".into()))?;
     let last = settings.sampling.train_steps().saturating_sub(1) as f64;
     let timesteps = LEVELS.map(|share| (share * last).round());
+    networks.take_turn(Part::Denoise, control).await?;
     let cond = networks.unet.condition(&gpu, &timesteps, &set.states, context.samples, &set.extras)?;
     cond.prelude.submit();
     let pass = networks.unet.record(&gpu, size, &cond)?;

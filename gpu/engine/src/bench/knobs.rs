@@ -1,7 +1,10 @@
 //! What a hand on a knob costs: a merge's first weights, and those after one knob was moved.
 
+use std::sync::Arc;
+
 use admix_files::builtin::{Kind, catalogue};
 use admix_mix::recipe::{ModelUse, Recipe, Stage};
+use admix_tensor::kernels::Picture as Size;
 use web_time::Instant;
 
 use super::{Figure, Measure, built_in};
@@ -75,8 +78,9 @@ async fn fill(
     recipe: &Recipe,
 ) -> Result<(f64, usize), EngineError> {
     let start = Instant::now();
-    let mixer = session.open_mix(recipe).await?;
-    let tensors = networks.fill(&mixer, &mut Control::default()).await?;
+    let mixer = Arc::new(session.open_mix(recipe).await?);
+    let size = Size { n: 2, h: 16, w: 16 };
+    let tensors = networks.fill(&mixer, size, &mut Control::default()).await?;
     bench.gpu.finished().await?;
     Ok((start.elapsed().as_secs_f64(), tensors))
 }
