@@ -204,7 +204,7 @@ fn values_that_are_not_finite_are_refused_by_name() {
         for method in methods() {
             let models = [bad.clone(), fine.clone()];
             let mixer = mix(*method, &models[..count(*method)]).expect("headers are sound");
-            let error = pollster::block_on(mixer.effective(LOOKED_AT[2])).err().expect("refused").to_string();
+            let error = pollster::block_on(mixer.effective(LOOKED_AT[2])).expect_err("refused").to_string();
             assert!(error.contains(LOOKED_AT[2]) && error.contains("element 3"), "{}: {error}", method.name());
         }
     }
