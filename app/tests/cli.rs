@@ -165,6 +165,62 @@ fn adapters_are_suggested_as_the_contract_says() {
 }
 
 #[test]
+fn cards_are_listed_changed_and_obeyed() {
+    let dir = folder();
+    let at = dir.path();
+    std::fs::create_dir(at.join("lib")).expect("made");
+    let neon = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/adapters/neon.safetensors");
+    std::fs::copy(neon, at.join("lib/thing_v2.safetensors")).expect("copied");
+    let library = ["--library", "lib", "--no-builtin", "--json"];
+    let run = |words: &[&str]| json(at, &[words, &library].concat());
+    let listed = run(&["catalogue", "list"]);
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(1), "{listed}");
+    let edit = [
+        "catalogue",
+        "edit",
+        "thing_v2",
+        "--title",
+        "Zorgon",
+        "--trigger",
+        "zorgon",
+        "--tag",
+        "glow",
+        "--weight",
+        "0.5",
+    ];
+    let edited = run(&[&edit[..], &["--licence", "CC BY 4.0", "--kind", "style"]].concat());
+    assert_eq!(
+        (edited["title"].as_str(), edited["edited"]["weight"].as_f64()),
+        (Some("Zorgon"), Some(0.5)),
+        "{edited}"
+    );
+    // Renamed and touched: what was said stays.
+    std::fs::rename(at.join("lib/thing_v2.safetensors"), at.join("lib/other.safetensors")).expect("renamed");
+    assert_eq!(run(&["catalogue", "show", "other"])["title"], "Zorgon");
+    let weights = |more: &[&str]| -> Vec<f64> {
+        let found = run(&[&["suggest", "--prompt", "a cat, zorgon"], more].concat());
+        let topics = found["topics"].as_array().expect("topics").clone();
+        let all = topics.iter().flat_map(|t| t["adapters"].as_array().expect("adapters").clone());
+        all.filter_map(|a| a["weight"].as_f64()).collect()
+    };
+    assert_eq!(weights(&[]), [0.4]);
+    for passes in [["--licence", "cc by"], ["--kind", "style"], ["--tag", "Glow"]] {
+        assert_eq!(weights(&passes), [0.4], "{passes:?}");
+    }
+    for fails in [["--licence", "mit"], ["--kind", "pose"], ["--tag", "ink"]] {
+        assert!(weights(&fails).is_empty(), "{fails:?}");
+    }
+    let refuse = |words: &[&str], said: &[&str]| {
+        refused(at, &[&["catalogue", "--library", "lib", "--no-builtin"], words].concat(), said);
+    };
+    refuse(&["show", "gone"], &["gone", "catalogue list"]);
+    refuse(&["edit", "other"], &["nothing to change"]);
+    refuse(&["edit", "other", "--range", "2,1"], &["--range"]);
+    refuse(&["edit", "other", "--thumbnail", "gone.png"], &["gone.png"]);
+    refuse(&["describe"], &["NAMES"]);
+}
+
+#[test]
 fn hostile_files_are_refused() {
     let dir = folder();
     let at = dir.path();

@@ -92,7 +92,8 @@ pub fn usage(error: &clap::Error) -> Result<(), Fault> {
 }
 
 /// The commands that have a help of their own.
-const COMMANDS: [&str; 9] = ["render", "mix", "inspect", "soup", "sweep", "suggest", "bench", "list", "demo"];
+const COMMANDS: [&str; 10] =
+    ["render", "mix", "inspect", "soup", "sweep", "suggest", "catalogue", "bench", "list", "demo"];
 
 /// clap's paragraphs as one line: the message and its tips, without the usage text.
 fn usage_line(text: &str, command: Option<&str>) -> String {

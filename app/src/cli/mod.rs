@@ -3,10 +3,12 @@
 
 mod bench;
 mod cancel;
+mod catalogue;
 mod demo;
 mod fault;
 mod figures;
 mod inspect;
+mod library;
 mod list;
 mod mix;
 mod output;
@@ -56,6 +58,8 @@ enum Command {
     Sweep(sweep::SweepArgs),
     /// Choose adapters that suit a prompt
     Suggest(suggest::SuggestArgs),
+    /// Look at the cards that `suggest` chooses by, change them, or have them made from pictures
+    Catalogue(Box<catalogue::CatalogueArgs>),
     /// Measure this machine, each figure beside the device's own limit
     Bench(bench::BenchArgs),
     /// List what there is to choose from
@@ -107,6 +111,7 @@ fn run(cli: Cli) -> Result<(), Fault> {
         Some(Command::Soup(args)) => soup::run(&args, json),
         Some(Command::Sweep(args)) => sweep::run(&args, json),
         Some(Command::Suggest(args)) => suggest::run(&args, json),
+        Some(Command::Catalogue(args)) => catalogue::run(&args, json),
         Some(Command::Bench(args)) => bench::run(&args, json),
         Some(Command::List(args)) => list::run(&args, json),
         Some(Command::Demo(args)) => demo::run(&args, json),

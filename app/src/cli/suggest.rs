@@ -1,21 +1,21 @@
 //! `admix suggest`: which adapters suit a prompt, at which weights, and which do not and why (Stylus, arXiv 2404.18928).
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use admix_engine::files::builtin;
 use admix_engine::files::checkpoint::Checkpoint;
 use admix_engine::mix::recipe::{AdapterUse, Recipe, Sample};
 use admix_engine::select::compose::{Choice, Suggestion, compose};
+use admix_engine::select::describe::View;
+use admix_engine::select::judge;
 use admix_engine::select::masks::{self, Candidate, Masks};
-use admix_engine::select::shelf::{Files, Shelf, shipped_words, target};
+use admix_engine::select::shelf::{Files, shipped_words, target};
 use admix_engine::select::{Filter, Kind, Library, Settings};
 use admix_engine::{Cancel, Control, Given, Picture};
 use serde_json::{Value, json};
 
 use super::fault::Fault;
+use super::library::LibraryArgs;
 use super::progress::Bar;
 use super::{cancel, output, recipe, values};
 
@@ -25,17 +25,13 @@ pub struct SuggestArgs {
     /// What the picture shall show
     #[arg(long, value_name = "TEXT")]
     prompt: String,
-    /// A folder of adapters to choose from, beside the built-in ones; may be repeated
-    #[arg(long, value_name = "DIR")]
-    library: Vec<PathBuf>,
+    #[command(flatten)]
+    library: LibraryArgs,
     /// The model they shall fit [default: builtin]
     #[arg(long, value_name = "REF")]
     model: Option<String>,
-    /// Leave the built-in adapters out
-    #[arg(long)]
-    no_builtin: bool,
     /// Only adapters of this kind (subject, style, character, pose, concept-slider, quality, speed); may be repeated
-    #[arg(long, value_name = "KIND", value_parser = kind)]
+    #[arg(long, value_name = "KIND", value_parser = values::kind)]
     kind: Vec<Kind>,
     /// Only adapters whose licence contains this; may be repeated
     #[arg(long, value_name = "TEXT")]
@@ -55,6 +51,9 @@ pub struct SuggestArgs {
     /// Candidates from every subset of a topic's adapters, as Stylus's code does it, not only one, all and none, as its paper says
     #[arg(long)]
     power_set: bool,
+    /// Draw the candidates and put the best first by a score of contrast and colour; the recipe is then that of the first
+    #[arg(long)]
+    rank: bool,
     /// Write the recipe of this candidate (its number on the sheet, from 1) instead of the one with everything on
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pick: Option<u32>,
@@ -68,10 +67,6 @@ pub struct SuggestArgs {
 
 /// White pixels between the pictures of the sheet.
 const GAP: usize = 8;
-
-fn kind(text: &str) -> Result<Kind, String> {
-    Kind::named(text).ok_or_else(|| format!("there are {}", Kind::ALL.map(Kind::name).join(", ")))
-}
 
 /// Suggests.
 pub fn run(args: &SuggestArgs, json: bool) -> Result<(), Fault> {
@@ -90,15 +85,20 @@ pub fn run(args: &SuggestArgs, json: bool) -> Result<(), Fault> {
         tags: lower(&args.tag),
     };
     let cancel = cancel::on_ctrl_c();
-    let shelf = open_shelf(args, &cancel)?;
-    shelf.notes.iter().for_each(|note| eprintln!("note: {}", output::one_line(note)));
+    let shelf = args.library.open(&cancel)?;
     let library = Library::new(shipped_words()?, shelf.entries);
-    let files = Files::new(&shelf.paths, &model);
+    let files = Files::new(shelf.paths, &model);
     let suggestion = compose(&args.prompt, &library, &filter, &files, &Settings::default());
 
     let how = if args.power_set { Masks::PowerSet } else { Masks::Paper };
-    let candidates = masks::candidates(&suggestion, how, args.candidates as usize, args.seed);
+    let mut candidates = masks::candidates(&suggestion, how, args.candidates as usize, args.seed);
+    let mut pictures = Vec::new();
+    if args.sheet.is_some() || args.rank {
+        pictures = draw(&candidates, &suggestion, &library, reference, args, &cancel)?;
+    }
+    let scores = if args.rank { ranked(&mut candidates, &mut pictures, &args.prompt) } else { Vec::new() };
     let picked = match args.pick {
+        None if args.rank => candidates.first().cloned().unwrap_or_else(|| everything(&suggestion)),
         None => everything(&suggestion),
         Some(n) => candidates.get(n as usize - 1).cloned().ok_or_else(|| {
             Fault::input(format!("--pick: there is no candidate {n}; there are {}", candidates.len()))
@@ -106,7 +106,7 @@ pub fn run(args: &SuggestArgs, json: bool) -> Result<(), Fault> {
     };
     let chosen = adopt(&picked, &suggestion, &library, reference, args);
     if let Some(path) = &args.sheet {
-        sheet(path, &candidates, &suggestion, &library, reference, args, &cancel)?;
+        sheet(path, &pictures)?;
     }
     if let Some(path) = &args.out {
         let mut file = output::Batch::default();
@@ -114,36 +114,11 @@ pub fn run(args: &SuggestArgs, json: bool) -> Result<(), Fault> {
         file.finish()?;
     }
     if json {
-        output::print_json(&report(&suggestion, &library, &chosen, &candidates, args));
+        output::print_json(&report(&suggestion, &library, &chosen, (&candidates, &scores), args));
     } else {
         readable(&suggestion, &library);
     }
     Ok(())
-}
-
-/// Indexes on another thread, so that Ctrl-C stops it and the bar moves.
-fn open_shelf(args: &SuggestArgs, cancel: &Cancel) -> Result<Shelf, Fault> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let (send, heard) = std::sync::mpsc::channel();
-    std::thread::scope(|scope| {
-        let progress = |done: usize, of: usize| {
-            let _ = send.send((done, of));
-        };
-        let stop_there = stop.clone();
-        let work = scope.spawn(move || Shelf::open(&args.library, !args.no_builtin, &progress, &stop_there));
-        let mut bar = Bar::new();
-        while !work.is_finished() {
-            if cancel.is_cancelled() {
-                stop.store(true, Ordering::Relaxed);
-            }
-            if let Ok((done, of)) = heard.recv_timeout(Duration::from_millis(20)) {
-                bar.show("cards", done, of);
-            }
-        }
-        drop(bar);
-        let outcome = work.join().map_err(|_| Fault::other("the indexing broke off"))?;
-        Ok(outcome?)
-    })
 }
 
 fn everything(suggestion: &Suggestion) -> Candidate {
@@ -169,15 +144,14 @@ fn adopt(
 }
 
 /// Renders the candidates at few steps with one seed.
-fn sheet(
-    path: &std::path::Path,
+fn draw(
     candidates: &[Candidate],
     suggestion: &Suggestion,
     library: &Library,
     reference: &str,
     args: &SuggestArgs,
     cancel: &Cancel,
-) -> Result<(), Fault> {
+) -> Result<Vec<Picture>, Fault> {
     let mut session = recipe::open_session(false)?;
     let mut bar = Bar::new();
     let mut pictures = Vec::new();
@@ -189,10 +163,30 @@ fn sheet(
         let rendered = pollster::block_on(session.render(&recipe, &Given::default(), &mut control))?;
         pictures.extend(rendered.pictures);
     }
-    drop(bar);
+    Ok(pictures)
+}
+
+/// Puts candidates and their pictures in the order of their scores, the best first.
+fn ranked(candidates: &mut Vec<Candidate>, pictures: &mut Vec<Picture>, prompt: &str) -> Vec<f64> {
+    let score = |p: &Picture| judge::ALL[0].score(prompt, View { width: p.width, rgb: &p.rgb });
+    let pairs = std::mem::take(candidates).into_iter().zip(std::mem::take(pictures));
+    let mut all: Vec<(f64, Candidate, Picture)> = pairs.map(|(c, p)| (score(&p), c, p)).collect();
+    // Equal ones stay in order: more adapters first.
+    all.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut scores = Vec::new();
+    for (score, candidate, picture) in all {
+        scores.push(score);
+        candidates.push(candidate);
+        pictures.push(picture);
+    }
+    scores
+}
+
+/// The pictures side by side.
+fn sheet(path: &std::path::Path, pictures: &[Picture]) -> Result<(), Fault> {
     let columns = (pictures.len() as f64).sqrt().ceil() as usize;
     let mut file = output::Batch::default();
-    file.add(path, &Picture::sheet(&pictures, columns.max(1), GAP).to_png(&[])?)?;
+    file.add(path, &Picture::sheet(pictures, columns.max(1), GAP).to_png(&[])?)?;
     file.finish()
 }
 
@@ -212,7 +206,7 @@ fn report(
     suggestion: &Suggestion,
     library: &Library,
     recipe: &Recipe,
-    candidates: &[Candidate],
+    (candidates, scores): (&[Candidate], &[f64]),
     args: &SuggestArgs,
 ) -> Value {
     let topics: Vec<Value> = suggestion
@@ -241,6 +235,10 @@ fn report(
         "recipe": serde_json::to_value(recipe).unwrap_or(Value::Null),
         "candidates": candidates.iter().map(names).collect::<Vec<_>>(), "cards": library.len()
     });
+    if args.rank {
+        value["scores"] = scores.iter().map(|s| rounded(*s)).collect::<Vec<_>>().into();
+        value["judge"] = judge::ALL[0].name().into();
+    }
     if let Some(path) = &args.sheet {
         value["sheet"] = path.display().to_string().into();
     }

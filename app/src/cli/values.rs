@@ -2,6 +2,7 @@
 
 use admix_engine::mix::recipe::AdapterUse;
 use admix_engine::sample::rng::Kind;
+use admix_engine::select;
 use serde_json::Value;
 
 /// A whole number in a range.
@@ -99,6 +100,12 @@ pub fn assignment(text: &str) -> Result<(String, Value), String> {
         },
     };
     Ok((name.to_string(), parsed))
+}
+
+/// What an adapter is for.
+pub fn kind(text: &str) -> Result<select::Kind, String> {
+    select::Kind::named(text)
+        .ok_or_else(|| format!("there are {}", select::Kind::ALL.map(select::Kind::name).join(", ")))
 }
 
 #[cfg(test)]

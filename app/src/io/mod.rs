@@ -6,10 +6,14 @@ pub mod catalogue;
 pub mod dropped;
 pub mod kept;
 pub mod link;
+#[cfg(not(target_arch = "wasm32"))]
+mod own;
 pub mod pick;
 mod place;
 pub mod store;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub use own::own_catalogue;
 pub use place::Place;
 
 /// Settings from a picture, names looked up among what is built in: see [`admix_engine::metadata::restore`].

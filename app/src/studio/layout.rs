@@ -23,6 +23,7 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
         large(studio, ui)
     }
     panels::details::show(studio, ui);
+    panels::card_edit::show(studio, ui);
     panels::palette::show(studio, ui);
     panels::keys::show(studio, ui);
 }

@@ -90,7 +90,7 @@ impl Studio {
         self.show_strip(study, 1);
     }
 
-    fn show_strip(&mut self, mut study: Study, first: usize) {
+    pub(super) fn show_strip(&mut self, mut study: Study, first: usize) {
         self.close_strip();
         study.begin(&self.context, &mut self.desk, &self.study_cache, first);
         self.strip = Some(study);
@@ -206,11 +206,18 @@ impl Studio {
         }
     }
 
+    /// All studies that wait for pictures.
+    fn studies(&mut self) -> impl Iterator<Item = &mut Study> {
+        let glance = self.suggest.glance.as_mut().and_then(|g| g.study.as_mut());
+        let editing = self.suggest.editing.as_mut().and_then(|e| e.study.as_mut());
+        [self.strip.as_mut(), self.grid.as_mut(), glance, editing].into_iter().flatten()
+    }
+
     /// A finished picture of a study goes where it is waited for.
     pub(super) fn take_study(&mut self, context: &Context, id: u64, finished: Finished) {
         let finished = Arc::new(finished);
         let mut key = None;
-        for study in [&mut self.strip, &mut self.grid].into_iter().flatten() {
+        for study in self.studies() {
             key = study.take(context, id, &finished).or(key);
         }
         match key {
@@ -222,7 +229,7 @@ impl Studio {
     /// A picture of a study that was not made.
     pub(super) fn miss_study(&mut self, id: u64, why: &str) -> bool {
         let mut is_ours = self.thumbs.miss(id);
-        for study in [&mut self.strip, &mut self.grid].into_iter().flatten() {
+        for study in self.studies() {
             is_ours |= study.miss(id, why);
         }
         is_ours

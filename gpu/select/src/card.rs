@@ -86,8 +86,23 @@ pub struct Card {
     pub resolution: Option<(u32, u32)>,
     /// A small picture of its effect: a path, or the name of an entry in the store.
     pub thumbnail: Option<String>,
+    /// What pictures drawn with and without it showed, in a sentence ([`crate::describe`]); not searched: it tells of colours and lines,
+    /// which are no topics.
+    pub seen: String,
     /// Where the facts come from.
     pub sources: Vec<String>,
+}
+
+/// What was told from pictures.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Seen {
+    /// See [`Card::seen`].
+    pub text: String,
+    /// The model that drew, as recipes name it.
+    pub model: String,
+    /// The prompts.
+    pub prompts: Vec<String>,
 }
 
 impl Card {

@@ -3,10 +3,13 @@
 //! Cards are known by the sha256 of the tensors, so that a file keeps its edits when it is renamed, moved or given new metadata.
 //! Natively a catalogue is one SQLite file ([`crate::sqlite`]); in a browser tab the same is kept as bytes.
 
-use crate::card::{Card, Edits, Entry};
+use crate::card::{Card, Edits, Entry, Seen};
 use crate::error::{Error, Result};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+
+/// How the thumbnail of a card begins that lies beside the catalogue: the key follows.
+pub const KEPT: &str = "catalogue:";
 
 /// Version of the form.
 const VERSION: u32 = 1;
@@ -36,6 +39,8 @@ pub struct Catalogue {
     pub files: IndexMap<String, Record>,
     /// By sha256 of the tensors, or `path:PATH` as long as that is not known.
     pub edits: IndexMap<String, Edits>,
+    /// What pictures showed, under the same names. The pictures themselves lie beside the catalogue.
+    pub seen: IndexMap<String, Seen>,
 }
 
 impl Catalogue {
@@ -64,16 +69,24 @@ impl Catalogue {
         record.key.clone().unwrap_or_else(|| format!("path:{path}"))
     }
 
+    /// The name under which edits and pictures of a file are kept.
+    ///
+    /// # Errors
+    /// A file that is not in the catalogue.
+    pub fn key(&self, path: &str) -> Result<String> {
+        let record = self.files.get(path);
+        record
+            .map(|r| Self::edit_key(path, r))
+            .ok_or_else(|| Error::Usage(format!("there is no adapter `{path}` in this library")))
+    }
+
     /// Changes the card of a file. The change is kept under the tensors' hash.
     ///
     /// # Errors
     /// A file that is not in the catalogue.
     pub fn edit(&mut self, path: &str, change: Edits) -> Result<()> {
-        let record = self
-            .files
-            .get(path)
-            .ok_or_else(|| Error::Usage(format!("there is no adapter `{path}` in this library")))?;
-        self.edits.entry(Self::edit_key(path, record)).or_default().merge(change);
+        let key = self.key(path)?;
+        self.edits.entry(key).or_default().merge(change);
         Ok(())
     }
 
@@ -81,16 +94,25 @@ impl Catalogue {
     pub fn set_key(&mut self, path: &str, key: String) {
         let Some(record) = self.files.get_mut(path) else { return };
         record.key = Some(key.clone());
-        if let Some(early) = self.edits.shift_remove(&format!("path:{path}")) {
-            self.edits.entry(key).or_default().merge(early);
+        let early = format!("path:{path}");
+        if let Some(edits) = self.edits.shift_remove(&early) {
+            self.edits.entry(key.clone()).or_default().merge(edits);
+        }
+        if let Some(seen) = self.seen.shift_remove(&early) {
+            self.seen.insert(key, seen);
         }
     }
 
     /// The entries of all adapters; `refer` makes a reference of a path.
     pub fn entries(&self, refer: &dyn Fn(&str) -> String) -> Vec<Entry> {
         let of = |(path, record): (&String, &Record)| {
-            let found = record.card.clone()?;
-            let edits = self.edits.get(&Self::edit_key(path, record)).cloned().unwrap_or_default();
+            let mut found = record.card.clone()?;
+            let key = Self::edit_key(path, record);
+            let edits = self.edits.get(&key).cloned().unwrap_or_default();
+            if let Some(seen) = self.seen.get(&key) {
+                found.seen.clone_from(&seen.text);
+                found.thumbnail.get_or_insert_with(|| format!("{KEPT}{key}"));
+            }
             Some(Entry { name: record.name.clone(), reference: refer(path), key: record.key.clone(), found, edits })
         };
         self.files.iter().filter_map(of).collect()
@@ -122,7 +144,16 @@ mod tests {
         let titles: Vec<String> = c.entries(&|p| p.into()).iter().map(|e| e.card().title).collect();
         assert_eq!(titles, ["B", "A"]);
         let again = Catalogue::from_bytes(&c.to_bytes()).unwrap();
-        assert_eq!((again.files, again.edits), (c.files, c.edits));
+        assert_eq!((again.files, again.edits), (c.files.clone(), c.edits.clone()));
+        // What pictures showed stays with the tensors, too, and an edit wins over it.
+        c.files.insert("d.safetensors".into(), record("d", None));
+        c.seen.insert(c.key("d.safetensors").unwrap(), Seen { text: "Darker.".into(), ..Seen::default() });
+        c.set_key("d.safetensors", "k4".into());
+        let found = c.entries(&|p| p.into()).into_iter().find(|e| e.name == "d").unwrap();
+        assert_eq!((found.found.seen.as_str(), found.found.thumbnail.as_deref()), ("Darker.", Some("catalogue:k4")));
+        c.edit("d.safetensors", Edits { thumbnail: Some("mine.png".into()), ..Edits::default() }).unwrap();
+        let found = c.entries(&|p| p.into()).into_iter().find(|e| e.name == "d").unwrap();
+        assert_eq!(found.card().thumbnail.as_deref(), Some("mine.png"));
     }
 
     #[test]

@@ -46,8 +46,9 @@ pub fn index(
     let here: HashSet<&str> = found.iter().map(|f| f.path.as_str()).collect();
     let mut report = Report::default();
     let gone: Vec<String> = catalogue.files.keys().filter(|p| !here.contains(p.as_str())).cloned().collect();
-    // A file that is gone may have moved: its edits stay under the tensors' hash.
-    gone.iter().for_each(|p| drop(catalogue.files.shift_remove(p)));
+    // A file that is gone may have moved: what was said of it stays under the tensors' hash, and a new file of its size is hashed at once.
+    let gone: Vec<Record> = gone.iter().filter_map(|p| catalogue.files.shift_remove(p)).collect();
+    let moved: HashSet<u64> = gone.iter().filter(|r| r.key.is_some()).map(|r| r.size).collect();
     report.removed = gone.len();
     let fresh =
         |f: &&Found| !catalogue.files.get(&f.path).is_some_and(|r| r.size == f.size && r.modified == f.modified);
@@ -62,7 +63,7 @@ pub fn index(
                 while !stop.load(Ordering::Relaxed) {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(file) = work.get(at) else { break };
-                    let (record, why) = read(folder, file);
+                    let (record, why) = read(folder, file, moved.contains(&file.size));
                     results.lock().unwrap_or_else(PoisonError::into_inner).push((at, record, why));
                     progress(done.fetch_add(1, Ordering::Relaxed) + 1, work.len());
                 }
@@ -104,7 +105,7 @@ pub fn complete_keys(
         if stop.load(Ordering::Relaxed) {
             return Err(Error::Cancelled);
         }
-        if let Some(key) = weights(&folder.join(path)).and_then(|w| hash(&w)) {
+        if let Some(key) = key_of(&folder.join(path)) {
             catalogue.set_key(path, key);
         }
         progress(done + 1, open.len());
@@ -172,12 +173,17 @@ fn weights(path: &Path) -> Option<PathBuf> {
     own.is_file().then_some(own)
 }
 
+/// The sha256 of an adapter's tensors: as slow as reading the file.
+pub fn key_of(path: &Path) -> Option<String> {
+    weights(path).and_then(|w| hash(&w))
+}
+
 fn hash(path: &Path) -> Option<String> {
     let source = FileSource::open(path).ok()?;
     ready(intake::tensors_sha256(&source, &path.display().to_string())).ok()
 }
 
-fn read(folder: &Path, file: &Found) -> (Record, Option<String>) {
+fn read(folder: &Path, file: &Found, is_moved: bool) -> (Record, Option<String>) {
     let path = folder.join(&file.path);
     let last = file.path.rsplit('/').next().unwrap_or(&file.path);
     let name = last.strip_suffix(".safetensors").unwrap_or(last).to_owned();
@@ -188,7 +194,7 @@ fn read(folder: &Path, file: &Found) -> (Record, Option<String>) {
     };
     let facts = intake::facts(&adapter, &name);
     record.key = match weights(&path) {
-        Some(w) if file.size <= HASHED_AT_ONCE => hash(&w),
+        Some(w) if is_moved || file.size <= HASHED_AT_ONCE => hash(&w),
         _ => intake::stated_key(&adapter.metadata),
     };
     record.card = Some(refine(&facts));

@@ -11,12 +11,14 @@ pub mod bm25;
 pub mod card;
 pub mod catalogue;
 pub mod compose;
+pub mod describe;
 pub mod error;
 pub mod fit;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod indexer;
 pub mod intake;
 pub mod interference;
+pub mod judge;
 pub mod lean;
 pub mod library;
 pub mod masks;

@@ -78,6 +78,7 @@ pub fn refine(facts: &Facts) -> Card {
         range: [low, high],
         resolution: facts.resolution,
         thumbnail: None,
+        seen: String::new(),
         sources: facts.sources.clone(),
         title,
     }

@@ -1,6 +1,6 @@
 //! Libraries on disk as one list of entries, and what their files say beyond the cards.
 
-use crate::card::{Card, Entry};
+use crate::card::{Card, Edits, Entry, Seen};
 use crate::catalogue::Catalogue;
 use crate::compose::Evidence;
 use crate::error::Result;
@@ -17,6 +17,71 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+/// Where an entry's edits and pictures are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Home {
+    /// The catalogue's file.
+    pub catalogue: PathBuf,
+    /// Its key there: the tensors' sha256, or `path:PATH` while that is not known.
+    pub key: String,
+}
+
+impl Home {
+    /// Changes the card: what is said here wins over what files say, now and after every new indexing.
+    ///
+    /// # Errors
+    /// A catalogue that cannot be written.
+    pub fn edit(&self, change: Edits) -> Result<()> {
+        self.change(|catalogue, key| catalogue.edits.entry(key).or_default().merge(change))
+    }
+
+    /// Forgets what was said: the card is again as the files have it.
+    ///
+    /// # Errors
+    /// A catalogue that cannot be written.
+    pub fn clear(&self) -> Result<()> {
+        self.change(|catalogue, key| drop(catalogue.edits.shift_remove(&key)))
+    }
+
+    /// Keeps what pictures showed, and the one that becomes the thumbnail.
+    ///
+    /// # Errors
+    /// A catalogue that cannot be written.
+    pub fn keep_seen(&self, seen: Seen, png: &[u8]) -> Result<()> {
+        let mut kept = String::new();
+        self.change(|catalogue, key| {
+            kept.clone_from(&key);
+            catalogue.seen.insert(key, seen);
+        })?;
+        Store::open(&self.catalogue)?.0.keep_picture(&kept, png)
+    }
+
+    /// The thumbnail that is kept here.
+    ///
+    /// # Errors
+    /// A catalogue that cannot be read.
+    pub fn picture(&self) -> Result<Option<Vec<u8>>> {
+        if self.catalogue.is_file() { Store::open(&self.catalogue)?.0.picture(&self.key) } else { Ok(None) }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Catalogue, String)) -> Result<()> {
+        if let Some(folder) = self.catalogue.parent() {
+            std::fs::create_dir_all(folder)
+                .map_err(|e| crate::Error::Catalogue(format!("{} cannot be made: {e}", folder.display())))?;
+        }
+        let (mut store, mut catalogue) = Store::open(&self.catalogue)?;
+        // Large files are hashed only now, when there is something to keep: it shall outlive the file's name.
+        if let (Some(path), Some(folder)) = (self.key.strip_prefix("path:"), self.catalogue.parent())
+            && let Some(key) = indexer::key_of(&folder.join(path))
+        {
+            catalogue.set_key(path, key);
+        }
+        let known = self.key.strip_prefix("path:").and_then(|path| catalogue.key(path).ok());
+        change(&mut catalogue, known.unwrap_or_else(|| self.key.clone()));
+        store.save(&catalogue)
+    }
+}
+
 /// What was found where.
 #[derive(Default)]
 pub struct Shelf {
@@ -24,6 +89,8 @@ pub struct Shelf {
     pub entries: Vec<Entry>,
     /// Where each entry lies.
     pub paths: Vec<PathBuf>,
+    /// The catalogue that keeps what a person says of each entry, and the entry's name in it.
+    pub homes: Vec<Home>,
     /// One line for each thing a person should know: files passed over, folders that cannot be written.
     pub notes: Vec<String>,
 }
@@ -41,13 +108,14 @@ pub fn shipped_words() -> Result<Arc<Words>> {
 
 impl Shelf {
     /// Indexes the folders and, with `built_in`, what comes with the program. A folder's catalogue is kept in it, where it can be
-    /// written.
+    /// written; `own` names the file for what a person says of the built-in adapters.
     ///
     /// # Errors
     /// Folders that cannot be listed, damaged catalogues, [`crate::Error::Cancelled`].
     pub fn open(
         folders: &[PathBuf],
         built_in: bool,
+        own: &Path,
         progress: &(dyn Fn(usize, usize) + Sync),
         stop: &AtomicBool,
     ) -> Result<Shelf> {
@@ -65,6 +133,11 @@ impl Shelf {
             }
             let mut catalogue = shelf.folder(folder, progress, stop)?;
             indexer::adopt_cards(&mut catalogue, &cards, &keys);
+            let file = folder.join(FILE_NAME);
+            let with_cards = catalogue.files.iter().filter(|(_, r)| r.card.is_some()).map(|(path, _)| path);
+            shelf.homes.extend(
+                with_cards.map(|p| Home { catalogue: file.clone(), key: catalogue.key(p).unwrap_or_default() }),
+            );
             for entry in catalogue.entries(&|path| folder.join(path).display().to_string()) {
                 shelf.paths.push(PathBuf::from(&entry.reference));
                 shelf.entries.push(entry);
@@ -72,8 +145,15 @@ impl Shelf {
         }
         let adapters = builtin::assets_folder()?.join(builtin::Kind::Adapter.folder());
         if built_in && seen.insert(std::fs::canonicalize(&adapters).unwrap_or_else(|_| adapters.clone())) {
+            let mut shipped = shipped;
+            if own.is_file() {
+                let (_, said) = Store::open(own)?;
+                (shipped.edits, shipped.seen) = (said.edits, said.seen);
+            }
             for (path, entry) in shipped.files.keys().zip(shipped.entries(&|p| p.into())) {
                 shelf.paths.push(adapters.join(path));
+                let key = shipped.key(path).unwrap_or_default();
+                shelf.homes.push(Home { catalogue: own.to_path_buf(), key });
                 shelf.entries.push(Entry { reference: format!("builtin:{}", entry.name), ..entry });
             }
         }
@@ -131,16 +211,18 @@ pub fn target(model: &Checkpoint) -> Target {
 }
 
 /// What the files themselves say: whether the tensors fit the model, and how much two adapters interfere.
-pub struct Files<'a> {
-    paths: &'a [PathBuf],
+pub struct Files {
+    paths: Vec<PathBuf>,
     targets: Targets,
+    /// Interference of pairs that were asked for.
+    figures: RefCell<HashMap<(u32, u32), Option<f64>>>,
     opened: RefCell<HashMap<u32, Option<Adapter>>>,
 }
 
-impl<'a> Files<'a> {
+impl Files {
     /// For the adapters at `paths`, by the numbers of their entries.
-    pub fn new(paths: &'a [PathBuf], model: &Checkpoint) -> Files<'a> {
-        Files { paths, targets: Targets::of(model), opened: RefCell::default() }
+    pub fn new(paths: Vec<PathBuf>, model: &Checkpoint) -> Files {
+        Files { paths, targets: Targets::of(model), figures: RefCell::default(), opened: RefCell::default() }
     }
 
     fn with<T>(&self, entry: u32, ask: impl FnOnce(&Adapter) -> T) -> Option<T> {
@@ -150,7 +232,7 @@ impl<'a> Files<'a> {
     }
 }
 
-impl Evidence for Files<'_> {
+impl Evidence for Files {
     fn misfit(&self, entry: u32) -> Option<String> {
         let found = self.with(entry, |adapter| {
             if let Err(e) = adapter.check_supported() {
@@ -163,10 +245,15 @@ impl Evidence for Files<'_> {
     }
 
     fn interference(&self, a: u32, b: u32) -> Option<f64> {
+        if let Some(figure) = self.figures.borrow().get(&(a, b)) {
+            return *figure;
+        }
         self.with(a, |_| ())?;
         self.with(b, |_| ())?;
         let opened = self.opened.borrow();
-        let (a, b) = (opened.get(&a)?.as_ref()?, opened.get(&b)?.as_ref()?);
-        ready(interference::interference(a, b, &self.targets)).ok().flatten()
+        let (one, other) = (opened.get(&a)?.as_ref()?, opened.get(&b)?.as_ref()?);
+        let figure = ready(interference::interference(one, other, &self.targets)).ok().flatten();
+        self.figures.borrow_mut().insert((a, b), figure);
+        figure
     }
 }

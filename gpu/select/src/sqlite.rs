@@ -2,6 +2,7 @@
 
 use crate::catalogue::{Catalogue, Record};
 use crate::error::{Error, Result};
+use indexmap::IndexMap;
 use rusqlite::{Connection, params};
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,9 @@ impl Store {
         let connection = Connection::open(path).map_err(failed)?;
         let make = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
             CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
-            CREATE TABLE IF NOT EXISTS edits (key TEXT PRIMARY KEY, edits TEXT NOT NULL) WITHOUT ROWID;";
+            CREATE TABLE IF NOT EXISTS edits (key TEXT PRIMARY KEY, edits TEXT NOT NULL) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS seen (key TEXT PRIMARY KEY, seen TEXT NOT NULL) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS pictures (key TEXT PRIMARY KEY, png BLOB NOT NULL);";
         connection.execute_batch(make).map_err(failed)?;
         let mut catalogue = Catalogue::default();
         for (path, text) in rows(&connection, "SELECT path, record FROM files").map_err(failed)? {
@@ -43,6 +46,12 @@ impl Store {
             })?;
             catalogue.edits.insert(key, edits);
         }
+        for (key, text) in rows(&connection, "SELECT key, seen FROM seen").map_err(failed)? {
+            // What cannot be read can be seen again.
+            if let Ok(seen) = serde_json::from_str(&text) {
+                catalogue.seen.insert(key, seen);
+            }
+        }
         Ok((Store { connection, path: path.to_path_buf(), saved: catalogue.clone() }, catalogue))
     }
 
@@ -54,26 +63,54 @@ impl Store {
         let Store { connection, path, saved } = self;
         let failed = |e: rusqlite::Error| fault(path, &e);
         let change = connection.transaction().map_err(failed)?;
-        {
-            let mut put = change.prepare("INSERT OR REPLACE INTO files VALUES (?1, ?2)").map_err(failed)?;
-            for (path, record) in catalogue.files.iter().filter(|(p, r)| saved.files.get(*p) != Some(*r)) {
-                put.execute(params![path, json(record)]).map_err(failed)?;
-            }
-            let mut put = change.prepare("INSERT OR REPLACE INTO edits VALUES (?1, ?2)").map_err(failed)?;
-            for (key, edits) in catalogue.edits.iter().filter(|(k, e)| saved.edits.get(*k) != Some(*e)) {
-                put.execute(params![key, json(edits)]).map_err(failed)?;
-            }
-            for path in saved.files.keys().filter(|p| !catalogue.files.contains_key(*p)) {
-                change.execute("DELETE FROM files WHERE path = ?1", params![path]).map_err(failed)?;
-            }
-            for key in saved.edits.keys().filter(|k| !catalogue.edits.contains_key(*k)) {
-                change.execute("DELETE FROM edits WHERE key = ?1", params![key]).map_err(failed)?;
-            }
-        }
+        sync(&change, "files", "path", "record", &saved.files, &catalogue.files).map_err(failed)?;
+        sync(&change, "edits", "key", "edits", &saved.edits, &catalogue.edits).map_err(failed)?;
+        sync(&change, "seen", "key", "seen", &saved.seen, &catalogue.seen).map_err(failed)?;
         change.commit().map_err(failed)?;
         *saved = catalogue.clone();
         Ok(())
     }
+
+    /// The picture kept under a key.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn picture(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        let failed = |e: rusqlite::Error| fault(&self.path, &e);
+        let mut statement = self.connection.prepare("SELECT png FROM pictures WHERE key = ?1").map_err(failed)?;
+        let mut found = statement.query_map(params![key], |row| row.get(0)).map_err(failed)?;
+        found.next().transpose().map_err(failed)
+    }
+
+    /// Keeps a picture under a key.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn keep_picture(&self, key: &str, png: &[u8]) -> Result<()> {
+        let put = "INSERT OR REPLACE INTO pictures VALUES (?1, ?2)";
+        self.connection.execute(put, params![key, png]).map_err(|e| fault(&self.path, &e))?;
+        Ok(())
+    }
+}
+
+/// Brings a table from what it holds to what it shall hold.
+fn sync<T: serde::Serialize + PartialEq>(
+    connection: &Connection,
+    table: &str,
+    key: &str,
+    value: &str,
+    from: &IndexMap<String, T>,
+    to: &IndexMap<String, T>,
+) -> rusqlite::Result<()> {
+    let mut put = connection.prepare(&format!("INSERT OR REPLACE INTO {table} ({key}, {value}) VALUES (?1, ?2)"))?;
+    for (name, held) in to.iter().filter(|(name, held)| from.get(*name) != Some(*held)) {
+        put.execute(params![name, json(held)])?;
+    }
+    let mut remove = connection.prepare(&format!("DELETE FROM {table} WHERE {key} = ?1"))?;
+    for name in from.keys().filter(|name| !to.contains_key(*name)) {
+        remove.execute(params![name])?;
+    }
+    Ok(())
 }
 
 fn rows(connection: &Connection, query: &str) -> rusqlite::Result<Vec<(String, String)>> {
@@ -92,7 +129,7 @@ fn fault(path: &Path, e: &rusqlite::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::card::{Card, Edits};
+    use crate::card::{Card, Edits, Seen};
 
     #[test]
     fn what_was_saved_is_read_again() {
@@ -108,10 +145,13 @@ mod tests {
         catalogue.edit("a.safetensors", Edits { title: Some("Mine".into()), ..Edits::default() }).unwrap();
         store.save(&catalogue).unwrap();
         catalogue.files.shift_remove("b.safetensors");
+        catalogue.seen.insert("k".into(), Seen { text: "Darker.".into(), ..Seen::default() });
         store.save(&catalogue).unwrap();
+        store.keep_picture("k", b"png").unwrap();
+        assert_eq!((store.picture("k").unwrap(), store.picture("x").unwrap()), (Some(b"png".to_vec()), None));
         drop(store);
         let (_, again) = Store::open(&path).unwrap();
-        assert_eq!((again.files, again.edits), (catalogue.files, catalogue.edits));
+        assert_eq!((again.files, again.edits, again.seen), (catalogue.files, catalogue.edits, catalogue.seen));
     }
 
     #[test]

@@ -2,22 +2,23 @@
 
 use admix_files::builtin;
 use admix_files::checkpoint::Checkpoint;
+use admix_select::card::Seen;
 use admix_select::compose::{Evidence, Settings, compose};
 use admix_select::shelf::{Files, Shelf, shipped_words, target};
 use admix_select::sqlite::{FILE_NAME, Store};
 use admix_select::{Edits, Filter, Library, Suggestion};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 fn open(folders: &[PathBuf], built_in: bool) -> Shelf {
-    Shelf::open(folders, built_in, &|_, _| {}, &AtomicBool::new(false)).expect("opens")
+    Shelf::open(folders, built_in, Path::new("no/such/own.sqlite"), &|_, _| {}, &AtomicBool::new(false)).expect("opens")
 }
 
 fn suggest(prompt: &str, shelf: Shelf) -> (Suggestion, Library) {
     let model = Checkpoint::open(builtin::resolve_model("builtin").expect("ships")).expect("opens");
-    let library = Library::new(shipped_words().expect("ships"), shelf.entries);
+    let library = Library::new(shipped_words().expect("ships"), shelf.entries.clone());
     let filter = Filter { target: target(&model), ..Filter::default() };
-    let suggestion = compose(prompt, &library, &filter, &Files::new(&shelf.paths, &model), &Settings::default());
+    let suggestion = compose(prompt, &library, &filter, &Files::new(shelf.paths.clone(), &model), &Settings::default());
     (suggestion, library)
 }
 
@@ -74,7 +75,7 @@ fn what_the_tensors_say_counts() {
     let model = Checkpoint::open(builtin::resolve_model("builtin").expect("ships")).expect("opens");
     let shelf = open(&[], true);
     let at = |name: &str| shelf.entries.iter().position(|e| e.name == name).expect("ships") as u32;
-    let files = Files::new(&shelf.paths, &model);
+    let files = Files::new(shelf.paths.clone(), &model);
     assert!(shelf.entries.iter().enumerate().all(|(i, _)| files.misfit(i as u32).is_none()));
     let itself = files.interference(at("neon"), at("neon")).expect("low rank");
     assert!((itself - 1.0).abs() < 1e-6, "{itself}");
@@ -85,6 +86,67 @@ fn what_the_tensors_say_counts() {
 #[test]
 fn folders_that_are_not_there_are_said_to_be() {
     let missing = PathBuf::from("no/such/folder");
-    let error = Shelf::open(&[missing], true, &|_, _| {}, &AtomicBool::new(false)).err().expect("fails");
+    let error =
+        Shelf::open(&[missing], true, Path::new("no/own"), &|_, _| {}, &AtomicBool::new(false)).err().expect("fails");
     assert!(error.is_user_fault() && error.to_string().contains("no/such/folder"), "{error}");
+}
+
+#[test]
+fn what_a_person_says_wins_after_every_indexing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let shipped = builtin::resolve_adapter("builtin:neon").expect("ships");
+    let file = dir.path().join("thing_v2.safetensors");
+    std::fs::copy(&shipped, &file).expect("copied");
+    let folders = [dir.path().to_path_buf()];
+    let first = open(&folders, false);
+    assert_eq!((first.entries.len(), first.homes.len()), (1, 1));
+    let title = |t: &str| Edits { title: Some(t.into()), weight: Some(0.5), ..Edits::default() };
+    first.homes[0].edit(title("Mine")).expect("kept");
+    let seen = Seen { text: "Darker.".into(), ..Seen::default() };
+    first.homes[0].keep_seen(seen, b"png").expect("kept");
+    // Touched and renamed: indexed anew, and still the person's.
+    std::fs::rename(&file, dir.path().join("other.safetensors")).expect("renamed");
+    std::fs::write(dir.path().join("other.json"), r#"{"description": "theirs", "preferred weight": 1.2}"#)
+        .expect("written");
+    let again = open(&folders, false);
+    let card = again.entries[0].card();
+    assert_eq!((again.entries[0].name.as_str(), card.title.as_str(), card.weight), ("other", "Mine", 0.5));
+    assert_eq!((card.seen.as_str(), again.homes[0].picture().expect("reads")), ("Darker.", Some(b"png".to_vec())));
+    again.homes[0].clear().expect("forgotten");
+    assert_ne!(open(&folders, false).entries[0].card().title, "Mine");
+    // The built-in ones have a catalogue of the person's own.
+    let own = dir.path().join("own/catalogue.sqlite");
+    let built_in = |own: &Path| Shelf::open(&[], true, own, &|_, _| {}, &AtomicBool::new(false)).expect("opens");
+    let shelf = built_in(&own);
+    let at = shelf.entries.iter().position(|e| e.name == "neon").expect("ships");
+    shelf.homes[at].edit(title("Tubes")).expect("kept");
+    assert_eq!(built_in(&own).entries[at].card().title, "Tubes");
+}
+
+#[test]
+fn of_two_that_change_the_same_weights_one_is_left_out() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let shipped = std::fs::read(builtin::resolve_adapter("builtin:neon").expect("ships")).expect("reads");
+    for (name, last) in [("one", 0u8), ("two", 1)] {
+        // Another file by its hash, the same change but for the last bit of one figure.
+        let mut bytes = shipped.clone();
+        let at = bytes.len() - 2;
+        bytes[at] = bytes[at] & !1 | last;
+        std::fs::write(dir.path().join(format!("{name}.safetensors")), bytes).expect("written");
+    }
+    let folders = [dir.path().to_path_buf()];
+    for (home, trigger) in open(&folders, false).homes.iter().zip(["zorgon", "quibble"]) {
+        let edits = Edits {
+            title: Some(trigger.into()),
+            triggers: Some(vec![trigger.into()]),
+            description: Some(String::new()),
+            tags: Some(Vec::new()),
+            ..Edits::default()
+        };
+        home.edit(edits).expect("kept");
+    }
+    let (suggestion, _) = suggest("a cat, zorgon, quibble", open(&folders, false));
+    assert_eq!(suggestion.ranked().len(), 1);
+    let why = &suggestion.rejected[0].reason;
+    assert!(why.starts_with("changes the same weights") && why.contains("1.00"), "{why}");
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::APP_ID;
 
 /// The program's data folder; `ADMIX_DATA` names another (tests and trial runs keep their things apart).
-pub(super) fn root() -> Result<PathBuf, String> {
+pub fn root() -> Result<PathBuf, String> {
     match std::env::var_os("ADMIX_DATA") {
         Some(path) => Ok(path.into()),
         None => eframe::storage_dir(APP_ID).ok_or_else(|| "this system has no data folder".into()),

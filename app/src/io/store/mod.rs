@@ -16,6 +16,8 @@ mod opfs;
 
 #[cfg(not(target_arch = "wasm32"))]
 use folder as place;
+#[cfg(not(target_arch = "wasm32"))]
+pub use folder::root;
 #[cfg(target_arch = "wasm32")]
 use opfs as place;
 #[cfg(target_arch = "wasm32")]

@@ -16,7 +16,7 @@ pub fn show(studio: &mut Studio, ui: &Ui) {
     };
     let (name, card) = (item.name.clone(), item.card.clone());
     let mut open = true;
-    let (mut add, mut words, mut model, mut is_tried) = (false, None, None, false);
+    let (mut add, mut words, mut model, mut is_tried, mut edit) = (false, None, None, false, false);
     egui::Window::new(format!("Card: {name}"))
         .id(egui::Id::unique("card"))
         .open(&mut open)
@@ -57,6 +57,8 @@ pub fn show(studio: &mut Studio, ui: &Ui) {
                     ui.horizontal(|ui| {
                         add = ui.button("Add to the mix").clicked();
                         is_tried = ui.button("Try it on").on_hover_text("The same picture without it and with it").clicked();
+                        let help = "What the suggestions read of it, to change in your own words, or to be told from pictures";
+                        edit = cfg!(not(target_arch = "wasm32")) && ui.button("Edit card").on_hover_text(help).clicked();
                     });
                 }
             }
@@ -67,6 +69,10 @@ pub fn show(studio: &mut Studio, ui: &Ui) {
     }
     if add {
         studio.use_adapter(&reference);
+    }
+    #[cfg(not(target_arch = "wasm32"))]
+    if edit {
+        studio.edit_card(&reference);
     }
     if is_tried {
         studio.try_on(&reference);
@@ -79,7 +85,7 @@ pub fn show(studio: &mut Studio, ui: &Ui) {
         }
         None => {}
     }
-    if !open || add || model.is_some() || is_tried {
+    if !open || edit || add || model.is_some() || is_tried {
         studio.details = None;
     }
 }

@@ -1,8 +1,10 @@
 //! The panels, a file each. Every one draws itself from the studio's state.
 
 pub mod adapters;
+pub mod card_edit;
 pub mod details;
 pub mod figures;
+pub mod glance;
 pub mod grid;
 pub mod guide;
 pub mod history;

@@ -6,7 +6,7 @@ use egui::{Button, RichText, TextEdit, Ui};
 use super::weigh;
 use crate::session::Purpose;
 use crate::studio::Studio;
-use crate::studio::panels::suggest;
+use crate::studio::panels::{glance, suggest};
 use crate::studio::theme::palette;
 use crate::studio::widgets::{Icon, big_button, chip, icon_button};
 
@@ -34,6 +34,7 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
     studio.suggest.marks = marks;
     output.response.response.clone().accessible_name("Prompt");
     studio.document.recipe.sample.prompt = Some(prompt);
+    glance::show(studio, ui, &output.galley, output.galley_pos);
     suggest::show(studio, ui);
 
     ui.horizontal_wrapped(|ui| {

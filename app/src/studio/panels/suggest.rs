@@ -1,5 +1,6 @@
 //! Adapters for the words as they are typed: words that one could serve are underlined, and at most three are offered below the
-//! prompt. Nothing is turned on by itself; a click adds the row, its trigger and its weight, and one undo takes all of it back.
+//! prompt. Nothing is turned on by itself; a click adds the row, its trigger and its weight, and one undo takes all of it back. What is
+//! offered is found by a thread of its own (`cards.rs`), and the pictures with and without come from `glance.rs`.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,18 +8,19 @@ use std::sync::Arc;
 use egui::text::{LayoutJob, TextFormat};
 use egui::{FontId, Galley, Stroke, TextBuffer, Ui};
 
+use super::card_edit::Editing;
+use super::glance::Glance;
 use crate::studio::Studio;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::studio::cards::{Answer, Ask, Cards, Offered};
+use crate::studio::study::Study;
 use crate::studio::theme::palette;
 use crate::studio::widgets::chip;
 
 /// Size of the prompt's letters, as the field has it.
 pub const PROMPT_SIZE: f32 = 15.0;
-/// Most offers at once.
-#[cfg(not(target_arch = "wasm32"))]
-const MOST: usize = 3;
-
 /// An offer: an adapter for some words.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Offer {
     /// How recipes name it.
     pub reference: String,
@@ -26,10 +28,16 @@ pub struct Offer {
     pub name: String,
     /// The words it serves.
     pub words: String,
+    /// Where they stand, in characters of the prompt.
+    pub place: Range<usize>,
     /// The weight it would be used at.
     pub weight: f64,
+    /// Words that call it up.
+    pub triggers: Vec<String>,
     /// What of its card fits, for the hover.
     pub because: String,
+    /// What it does, as far as its card says.
+    pub about: String,
 }
 
 /// What is offered for the prompt.
@@ -39,16 +47,73 @@ pub struct Suggest {
     pub offers: Vec<Offer>,
     /// Words that an adapter could serve, in characters of the prompt.
     pub marks: Vec<Range<usize>>,
+    /// Recipes worth comparing, as (reference, weight) each.
+    pub candidates: Vec<Vec<(String, f64)>>,
+    /// Seconds that the last answer took.
+    pub seconds: f64,
+    /// The small pictures under the pointer.
+    pub glance: Option<Glance>,
+    /// The card that is being edited.
+    pub editing: Option<Editing>,
+    /// The prompt that the marks were made for, or cut down to.
+    marked: String,
     #[cfg(not(target_arch = "wasm32"))]
-    desk: native::Desk,
+    pub(in crate::studio) cards: Option<Cards>,
 }
 
-/// Brings offers and marks up to date with the prompt. Cheap where nothing changed.
+/// Brings offers and marks up to date with the prompt. Cheap: the work is done elsewhere.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn update(studio: &mut Studio, ui: &Ui) {
+    let prompt = studio.document.recipe.sample.prompt.clone().unwrap_or_default();
+    studio.suggest.follow(&prompt);
+    let context = ui.ctx().clone();
+    let ask =
+        Ask { base: studio.document.recipe.base.reference.clone(), folders: studio.prefs.watched.clone(), prompt };
+    let Some(cards) = &mut studio.suggest.cards else {
+        studio.suggest.cards = Cards::start(move || context.request_repaint());
+        return;
+    };
+    cards.ask(ask.clone());
+    let answers: Vec<Answer> = std::iter::from_fn(|| cards.answer()).collect();
+    for answer in answers {
+        match answer {
+            // A later prompt's answer is on its way.
+            Answer::Offered(offered) if offered.prompt != ask.prompt => {}
+            Answer::Offered(offered) => studio.suggest.take(offered),
+            Answer::Card(reference, card) => studio.suggest.editing = Some(Editing::of(reference, &card)),
+            Answer::Trouble(line) => studio.notices.error(line),
+        }
+    }
+}
+
+/// Brings offers and marks up to date with the prompt.
+#[cfg(target_arch = "wasm32")]
+pub fn update(studio: &mut Studio, _ui: &Ui) {
+    let prompt = studio.document.recipe.sample.prompt.clone().unwrap_or_default();
+    studio.suggest.follow(&prompt);
+}
+
+impl Suggest {
     #[cfg(not(target_arch = "wasm32"))]
-    native::update(studio, ui.ctx());
-    #[cfg(target_arch = "wasm32")]
-    let _ = (studio, ui);
+    fn take(&mut self, offered: Offered) {
+        let mut marks: Vec<_> = offered.offers.iter().map(|o| o.place.clone()).collect();
+        marks.sort_by_key(|m| m.start);
+        marks.dedup();
+        (self.marks, self.marked) = (marks, offered.prompt);
+        (self.offers, self.candidates, self.seconds) = (offered.offers, offered.candidates, offered.seconds);
+    }
+
+    /// Until the next answer, what stands before the first change keeps its marks.
+    fn follow(&mut self, prompt: &str) {
+        if self.marked == prompt {
+            return;
+        }
+        let same = self.marked.chars().zip(prompt.chars()).take_while(|(a, b)| a == b).count();
+        self.marks.retain(|m| m.end <= same);
+        self.offers.retain(|o| o.place.end <= same);
+        self.candidates.clear();
+        self.marked = prompt.chars().take(same).collect();
+    }
 }
 
 /// Lays the prompt out with the marked words underlined.
@@ -92,104 +157,55 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
     }
     ui.horizontal_wrapped(|ui| {
         ui.label(egui::RichText::new("could help:").color(palette(ui).soft));
-        for offer in open {
-            let help = format!(
-                "For \"{}\": {} at {:.2}, because of \"{}\".\nClick to add it to the mix; undo takes it out again.",
-                offer.words, offer.name, offer.weight, offer.because
-            );
-            if chip(ui, &format!("+ {}", offer.name), false).on_hover_text(help).clicked() {
-                studio.use_adapter(&offer.reference);
-                let rows = &mut studio.document.recipe.adapters;
-                if let Some(row) = rows.iter_mut().find(|a| a.source.reference == offer.reference) {
-                    row.weight = offer.weight;
-                }
+        for offer in &open {
+            let response = chip(ui, &format!("+ {}", offer.name), false);
+            if response.hovered() {
+                studio.look_at(offer, response.rect, ui.input(|i| i.time));
             }
+            if response.clicked() {
+                studio.accept_offer(offer);
+            }
+        }
+        let help = "Small pictures with all of them, some of them and none of them; click one to adopt it";
+        if studio.suggest.candidates.len() > 1 && ui.small_button("Compare").on_hover_text(help).clicked() {
+            studio.compare_candidates();
         }
     });
 }
 
-#[cfg(not(target_arch = "wasm32"))]
-mod native {
-    use super::{MOST, Offer, Studio};
-    use admix_engine::files::builtin;
-    use admix_engine::files::checkpoint::Checkpoint;
-    use admix_engine::select::compose::{CardsOnly, Settings, compose};
-    use admix_engine::select::shelf::{Shelf, shipped_words, target};
-    use admix_engine::select::{Error, Filter, Library};
-    use egui::Context;
-    use std::sync::atomic::AtomicBool;
-    use std::sync::mpsc::{Receiver, channel};
-
-    /// The cards that fit one base model.
-    struct Ready {
-        library: Library,
-        filter: Filter,
+impl Studio {
+    /// Puts an offered adapter into the mix: its row with its weight, and a trigger if the prompt has none. One undo takes all of it back.
+    pub fn accept_offer(&mut self, offer: &Offer) {
+        self.undo.add_undo(&self.document);
+        let at = self.document.add_adapter(&offer.reference);
+        if let Some(row) = self.document.recipe.adapters.get_mut(at) {
+            row.weight = offer.weight;
+        }
+        self.document.add_first_trigger(&offer.triggers);
+        self.prefs.mix_open = true;
+        self.close_glance();
     }
 
-    /// Loads cards on a thread of its own, and remembers what was asked last.
-    #[derive(Default)]
-    pub struct Desk {
-        /// The base model that the cards are for.
-        base: Option<String>,
-        coming: Option<Receiver<Result<Ready, Error>>>,
-        ready: Option<Ready>,
-        /// The prompt that the offers are for.
-        seen: Option<String>,
-    }
-
-    fn load(base: &str) -> Result<Ready, Error> {
-        let path = builtin::resolve_model(base)?;
-        let filter = Filter { target: target(&Checkpoint::open(path)?), ..Filter::default() };
-        let shelf = Shelf::open(&[], true, &|_, _| {}, &AtomicBool::new(false))?;
-        Ok(Ready { library: Library::new(shipped_words()?, shelf.entries), filter })
-    }
-
-    pub fn update(studio: &mut Studio, context: &Context) {
-        let base = studio.document.recipe.base.reference.clone();
-        let prompt = studio.document.recipe.sample.prompt.clone().unwrap_or_default();
-        let desk = &mut studio.suggest.desk;
-        if desk.base.as_ref() != Some(&base) {
-            let (send, coming) = channel();
-            let (context, reference) = (context.clone(), base.clone());
-            let thread = std::thread::Builder::new().name("cards".into());
-            // Without the thread there are no offers, and nothing else is lost.
-            let started = thread.spawn(move || {
-                let _ = send.send(load(&reference));
-                context.request_repaint();
-            });
-            desk.coming = started.is_ok().then_some(coming);
-            (desk.base, desk.ready, desk.seen) = (Some(base), None, None);
+    /// Pictures of the recipes that the suggestion's masks give, side by side; a click adopts one.
+    pub fn compare_candidates(&mut self) {
+        let offered: Vec<String> = self.suggest.candidates.iter().flatten().map(|(r, _)| r.clone()).collect();
+        let mut plain = self.document.clone();
+        while let Some(at) = plain.recipe.adapters.iter().position(|a| offered.contains(&a.source.reference)) {
+            plain.remove_adapter(at);
         }
-        if let Some(outcome) = desk.coming.as_ref().and_then(|c| c.try_recv().ok()) {
-            desk.coming = None;
-            desk.ready = outcome.inspect_err(|e| log::warn!("no adapters are offered for this model: {e}")).ok();
-        }
-        if desk.seen.as_ref() == Some(&prompt) {
-            return;
-        }
-        let Some(Ready { library, filter }) = &desk.ready else {
-            studio.suggest.offers.clear();
-            studio.suggest.marks.clear();
-            return;
-        };
-        let found = compose(&prompt, library, filter, &CardsOnly, &Settings::default());
-        let ranked: Vec<_> = found.ranked().into_iter().take(MOST).collect();
-        let offers = ranked.iter().map(|(topic, choice)| {
-            let entry = &library.entries()[choice.entry as usize];
-            Offer {
-                reference: entry.reference.clone(),
-                name: entry.name.clone(),
-                words: topic.text.clone(),
-                weight: choice.weight,
-                because: choice.because.clone(),
+        let cells = self.suggest.candidates.iter().map(|adapters| {
+            let mut document = plain.clone();
+            for (reference, weight) in adapters {
+                let at = document.add_adapter(reference);
+                if let Some(row) = document.recipe.adapters.get_mut(at) {
+                    row.weight = *weight;
+                }
             }
+            let names: Vec<String> = adapters.iter().map(|(r, _)| crate::io::catalogue::short(r)).collect();
+            (if names.is_empty() { "none".into() } else { names.join(" + ") }, document)
         });
-        let offers: Vec<Offer> = offers.collect();
-        let mut marks: Vec<_> = ranked.iter().map(|(topic, _)| topic.span[0]..topic.span[1]).collect();
-        marks.sort_by_key(|m| m.start);
-        marks.dedup();
-        desk.seen = Some(prompt);
-        (studio.suggest.offers, studio.suggest.marks) = (offers, marks);
+        let study = Study::beside("Candidates".into(), &self.document, cells.collect(), true);
+        self.show_strip(study, 0);
     }
 }
 
@@ -205,6 +221,11 @@ mod tests {
             [("é ", false), ("neon", true), (" cat", false), (" night", true)]
         );
         assert_eq!(parts("é", &marks), [("é", false)]);
+        let mut suggest = Suggest { marks: marks.to_vec(), marked: "é neon cat night".into(), ..Suggest::default() };
+        suggest.follow("é neon dog");
+        assert_eq!(suggest.marks, [2..6], "what stands before the first change keeps its marks");
+        suggest.follow("è");
+        assert!(suggest.marks.is_empty());
         assert!(parts("", &marks).is_empty());
     }
 }
