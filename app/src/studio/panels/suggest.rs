@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(parts("é", &marks), [("é", false)]);
         let mut suggest = Suggest { marks: marks.to_vec(), marked: "é neon cat night".into(), ..Suggest::default() };
         suggest.follow("é neon dog");
-        assert_eq!(suggest.marks, [2..6], "what stands before the first change keeps its marks");
+        assert_eq!(suggest.marks, std::slice::from_ref(&(2..6)), "what stands before the first change keeps its marks");
         suggest.follow("è");
         assert!(suggest.marks.is_empty());
         assert!(parts("", &marks).is_empty());
