@@ -15,6 +15,19 @@ ADMIX_DATA="$data" "$program" >"$data/log" 2>&1 &
 studio=$!
 
 click() { xdotool mousemove "$1" "$2"; sleep 0.3; xdotool click 1; sleep 0.7; }
+# From one place to another of the same height, or to a place given by both its numbers.
+drag() {
+  xdotool mousemove "$1" "$2"
+  sleep 0.5
+  xdotool mousedown 1
+  for part in 1 2 3 4; do
+    sleep 0.3
+    xdotool mousemove $(($1 + ($3 - $1) * part / 4)) "${4:-$2}"
+  done
+  sleep 0.5
+  xdotool mouseup 1
+  sleep 0.5
+}
 # Until the history holds this many pictures; the studio writes them every few seconds.
 pictures() {
   for _ in $(seq 180); do
@@ -47,31 +60,37 @@ pictures 1
 sleep 7
 shot first-picture
 
-# Scrub and sweep: Shift-drag the slider of CFG. Without a window manager keys reach the window that is given the focus.
+# Without a window manager keys reach the window that is given the focus.
 xdotool windowfocus "$(xdotool search --name Admix | head -1)"
-xdotool mousemove 1075 570
-sleep 0.5
+
+# A live merge: another model mixed in, Live on, the slider between the two dragged; then the picture before under the new one.
+click 261 343
+click 479 784
+drag 1089 182 1150
+still
+drag 914 370 620 370
+shot live-merge
+
+# Scrub and sweep: Shift-drag the same slider.
+xdotool key Escape
+click 479 784
 xdotool keydown shift
 sleep 0.5
-xdotool mousedown 1
-for x in 1090 1110; do sleep 0.5; xdotool mousemove $x 570; done
-sleep 0.5
-xdotool mouseup 1
-sleep 0.3
+drag 1150 182 1175
 xdotool keyup shift
 xdotool mousemove 600 300
 still
 shot sweep
 
-# Try an adapter on: the shelf scrolled down, and the button in its row.
-xdotool mousemove 150 300
-for _ in 1 2 3 4 5; do xdotool click 5; sleep 0.3; done
+# Try an adapter on: found on the shelf, and the button in its row.
+click 170 89
+xdotool type --delay 100 neon
 sleep 2
-click 219 162
+click 219 144
 xdotool mousemove 600 300
 still
 shot try-on
 
 # The card of a file, from its header alone.
-click 150 170
+click 150 163
 shot fit-card

@@ -176,9 +176,12 @@ impl ByteSource for PageSource {
         Some(Box::pin(async move {
             let bytes = self.fetch().await?;
             let failed = |e: JsValue| Error::Usage(say("the browser does not hash", &e));
-            let crypto = web_sys::window().ok_or_else(|| Error::Usage("there is no page".into()))?.crypto();
-            let subtle = crypto.map_err(failed)?.subtle();
-            let digest = subtle.digest_with_str_and_js_u8_array("SHA-256", &bytes).map_err(failed)?;
+            // Web Cryptography, <https://w3c.github.io/webcrypto/>: on pages that came by https or from this machine.
+            let get = |object: &JsValue, name: &str| js_sys::Reflect::get(object, &name.into()).map_err(failed);
+            let subtle = get(&get(&js_sys::global(), "crypto")?, "subtle")?;
+            let digest = get(&subtle, "digest")?.dyn_into::<js_sys::Function>().map_err(failed)?;
+            let digest = digest.call2(&subtle, &"SHA-256".into(), &bytes).map_err(failed)?;
+            let digest: js_sys::Promise = digest.dyn_into().map_err(failed)?;
             Ok(js_sys::Uint8Array::new(&JsFuture::from(digest).await.map_err(failed)?).to_vec())
         }))
     }

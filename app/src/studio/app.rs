@@ -176,7 +176,9 @@ impl Studio {
         self.desk.cancel(true);
         #[cfg(not(target_arch = "wasm32"))]
         self.loss.expect();
+        #[cfg(target_arch = "wasm32")]
         self.gpu.device.destroy();
+        self.context.request_repaint();
     }
 
     /// The work in progress.
@@ -230,7 +232,9 @@ impl Studio {
         // Tests make the studio before its window.
         self.context = context.clone();
         #[cfg(not(target_arch = "wasm32"))]
-        self.leave_if_lost(&context);
+        if self.leave_if_lost(&context) {
+            return;
+        }
         self.tick(&context);
         self.shortcuts(&context);
         super::layout::show(self, ui);

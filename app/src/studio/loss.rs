@@ -24,6 +24,8 @@ pub(super) struct Loss {
     reason: Arc<Mutex<Option<String>>>,
     /// Somebody asked for it. Otherwise only the end of the program destroys a device.
     is_expected: Arc<AtomicBool>,
+    /// Everything was left to the next window.
+    is_leaving: bool,
     /// Where the studio leaves what it has; none in tests, which have no window to open again.
     pub legacy: Option<Legacy>,
 }
@@ -40,25 +42,30 @@ impl Loss {
         });
     }
 
-    /// The device will be destroyed on purpose.
+    /// The device is to be destroyed on purpose, at the beginning of the next frame.
     pub fn expect(&self) {
         self.is_expected.store(true, Ordering::Relaxed);
     }
 }
 
 impl Studio {
-    /// Leaves everything to the next window and closes this one, if its device was lost.
-    pub(super) fn leave_if_lost(&mut self, context: &Context) {
-        if self.loss.is_expected.load(Ordering::Relaxed) {
-            // What tells of the loss is the driver's answer to the next question.
-            let _ = self.gpu.device.poll(wgpu::PollType::Poll);
-            context.request_repaint();
+    /// Leaves everything to the next window and closes this one, if its device was lost. True: nothing may be drawn any more, egui's painter does not
+    /// survive shapes on a lost device.
+    pub(super) fn leave_if_lost(&mut self, context: &Context) -> bool {
+        let Some(legacy) = self.loss.legacy.clone() else { return false };
+        let mut reason = self.loss.reason.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if self.loss.is_expected.load(Ordering::Relaxed) && !self.loss.is_leaving {
+            self.gpu.device.destroy();
+            reason = Some("it was given back".into());
         }
-        let reason = self.loss.reason.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (Some(reason), Some(legacy)) = (reason, self.loss.legacy.clone()) else { return };
-        self.loss.is_expected.store(false, Ordering::Relaxed);
-        *legacy.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.leave(), reason));
-        context.send_viewport_cmd(ViewportCommand::Close);
+        if let (Some(reason), false) = (reason, self.loss.is_leaving) {
+            self.loss.is_leaving = true;
+            *legacy.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.leave(), reason));
+        }
+        if self.loss.is_leaving {
+            context.send_viewport_cmd(ViewportCommand::Close);
+        }
+        self.loss.is_leaving
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every action by name.
 
-use egui::{Key, Modifiers, RichText, TextEdit, Ui};
+use egui::{Key, Modifiers, RichText, ScrollArea, TextEdit, Ui};
 
 use crate::studio::Studio;
 use crate::studio::shortcuts::{COMMANDS, Command};
@@ -65,14 +65,22 @@ pub fn show(studio: &mut Studio, ui: &Ui) {
         if up {
             studio.palette.at = studio.palette.at.saturating_sub(1);
         }
-        for (i, command) in hits.iter().enumerate() {
-            let button = egui::Button::selectable(i == studio.palette.at, command.name)
-                .shortcut_text(RichText::new(command.keys).small().color(p.soft))
-                .min_size(egui::vec2(ui.available_width(), 24.0));
-            if ui.add(button).clicked() || (enter && i == studio.palette.at) {
-                chosen = Some(command.act);
+        let room = ui.ctx().content_rect().height() * 0.6;
+        ScrollArea::vertical().max_height(room).show(ui, |ui| {
+            for (i, command) in hits.iter().enumerate() {
+                let is_at = i == studio.palette.at;
+                let button = egui::Button::selectable(is_at, command.name)
+                    .shortcut_text(RichText::new(command.keys).small().color(p.soft))
+                    .min_size(egui::vec2(ui.available_width(), 24.0));
+                let response = ui.add(button);
+                if is_at && (up || down) {
+                    response.scroll_to_me(None);
+                }
+                if response.clicked() || (enter && is_at) {
+                    chosen = Some(command.act);
+                }
             }
-        }
+        });
     });
     edit_closed(studio, modal.should_close() || chosen.is_some());
     if let Some(action) = chosen {

@@ -228,11 +228,9 @@ fn everything_grows_with_the_zoom() {
 }
 
 #[test]
-fn an_error_with_its_fix_over_the_canvas_and_the_palette() {
+fn an_error_with_its_fix_over_the_canvas() {
     let mut screen = mixing(WIDE, Theme::Light);
     let text = "the size 100x128 does not work: both edges must be multiples of 8";
     screen.harness.state_mut().notices.error_with(text.to_string(), Some(Fix::NativeSize));
     screen.check("error");
-    screen.harness.state_mut().palette.toggle();
-    screen.check("palette");
 }
