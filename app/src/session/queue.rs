@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::mem::discriminant;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use admix_engine::Cancel;
 
@@ -34,7 +36,12 @@ struct Running {
     again: Option<Work>,
     /// It was asked to step aside, not to end.
     steps_aside: bool,
+    /// When whoever draws was last woken for it.
+    told: Option<web_time::Instant>,
 }
+
+/// Time between two frames for counts alone.
+const BETWEEN_COUNTS: Duration = Duration::from_millis(200);
 
 impl Running {
     /// Ends it for good.
@@ -203,18 +210,30 @@ impl Shared {
                 preview: None,
             };
             let again = (purpose == Purpose::Study).then(|| work.clone());
-            inner.running = Some(Running { live, is_render, cancel: cancel.clone(), again, steps_aside: false });
+            inner.running =
+                Some(Running { live, is_render, cancel: cancel.clone(), again, steps_aside: false, told: None });
             Poll::Ready(Some((id, work, cancel)))
         })
         .await
     }
 
-    /// Updates the slot of the running work.
+    /// Updates the slot of the running work. Whoever draws is woken for what is new, and for counts that rise now and then only: on a software device a
+    /// frame takes its share of the very processor that the work waits for.
     pub(super) fn update(&self, change: impl FnOnce(&mut Live)) {
+        let mut is_told = false;
         if let Some(running) = &mut self.lock().running {
+            let facts = |live: &Live| (discriminant(&live.stage), live.preview.as_ref().map(|(_, step)| *step));
+            let before = facts(&running.live);
             change(&mut running.live);
+            let now = web_time::Instant::now();
+            is_told = facts(&running.live) == before && running.told.is_some_and(|at| now - at < BETWEEN_COUNTS);
+            if !is_told {
+                running.told = Some(now);
+            }
         }
-        (self.wake)();
+        if !is_told {
+            (self.wake)();
+        }
     }
 
     /// Leaves news.
