@@ -17,6 +17,9 @@ pub struct SoupArgs {
     /// The models, two or more: fine-tunes of one base, and the base itself if it may join
     #[arg(value_name = "REF", required = true, num_args = 2..)]
     models: Vec<String>,
+    /// A whole model that gives what the others lack, a VAE perhaps [default: the first]
+    #[arg(long, value_name = "REF")]
+    base: Option<String>,
     /// Pictures that the models have not seen: each with a .txt that describes it, or named by what it shows
     #[arg(long, value_name = "DIR")]
     pictures: PathBuf,
@@ -29,11 +32,15 @@ pub struct SoupArgs {
 pub fn run(args: &SoupArgs, json: bool) -> Result<(), Fault> {
     output::check_target(&args.out, "--out")?;
     let shown = shown::read(&args.pictures)?;
-    let like = Recipe::new(&args.models[0]);
+    let base = args.base.as_ref().unwrap_or(&args.models[0]);
+    let like = Recipe::new(base);
+    recipe::check_files(&like, true)?;
     for model in &args.models {
-        recipe::check_files(&Recipe::new(model), true)?;
+        recipe::check_files(&Recipe::new(model), false)?;
     }
     let mut session = recipe::open_session(false)?;
+    // The same models in every mean.
+    session.keeps_inputs = true;
     let mut bar = Bar::new();
     let mut done = 0;
     let total = 2 * args.models.len() - 1;

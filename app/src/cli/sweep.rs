@@ -36,9 +36,8 @@ pub fn run(args: &SweepArgs, json: bool) -> Result<(), Fault> {
     output::check_target(&args.out, "--out")?;
     let shown = shown::read(&args.pictures)?;
     let like = Recipe::new(&args.base);
-    for model in [&args.base, &args.model] {
-        recipe::check_files(&Recipe::new(model), true)?;
-    }
+    recipe::check_files(&like, true)?;
+    recipe::check_files(&Recipe::new(&args.model), false)?;
     let mut session = recipe::open_session(false)?;
     // The same two models at every place.
     session.keeps_inputs = true;

@@ -76,7 +76,11 @@ pub async fn describe(bundle: Bundle, against: Option<Against>) -> Result<Value,
         for (reference, files, weight) in against.with {
             stack.add(&reference, files, weight).await?;
         }
-        about["mix"] = serde_json::to_value(stack.understand().await?).unwrap_or(Value::Null);
+        // What cannot be applied can still be inspected.
+        match stack.understand().await {
+            Ok(found) => about["mix"] = serde_json::to_value(found).unwrap_or(Value::Null),
+            Err(e) => about["mix_problem"] = e.to_string().into(),
+        }
     }
     Ok(about)
 }

@@ -34,20 +34,19 @@ fn stage(method: &str, models: Vec<ModelUse>) -> Stage {
     Stage { method: method.into(), models, params: Default::default(), blocks: Default::default(), seed: None }
 }
 
-/// The mean of some models: the first is the base.
+/// The mean of some models on `like`'s base, which gives what they lack (a VAE, where they are U-Nets alone).
 fn mean(models: &[&str], like: &Recipe) -> Recipe {
     let mut recipe = like.clone();
-    recipe.base = admix_mix::recipe::Reference::new(models[0]);
-    recipe.merge.clear();
-    if models.len() > 1 {
-        let others = models[1..].iter().map(|m| ModelUse::new(*m, 1.0)).collect();
-        recipe.merge.push(stage("uniform_soup", others));
-    }
+    let share = 1.0 / models.len() as f64;
+    // What is left of the weights is the base's own share.
+    let others = models.iter().filter(|m| **m != like.base.reference);
+    let others: Vec<ModelUse> = others.map(|m| ModelUse::new(*m, share)).collect();
+    recipe.merge = if others.is_empty() { Vec::new() } else { vec![stage("weighted_sum", others)] };
     recipe
 }
 
 /// The greedy soup of Wortsman et al. 2022 (Model soups, arXiv 2203.05482, recipe 1): models by their own score, the best first; each joins the mean
-/// if the mean's loss does not rise. `like` gives everything that is not the mix.
+/// if the mean's loss does not rise. `like` gives the base, and everything that is not the mix.
 ///
 /// # Errors
 /// No models, and what `score` gives.
@@ -154,20 +153,20 @@ mod tests {
     #[test]
     fn a_soup_keeps_what_helps() {
         let models: Vec<String> = ["5", "-1", "2", "-3", "9"].map(String::from).to_vec();
+        // The base's own place counts for what the weights leave of it.
         let place = |r: &Recipe| {
-            let mut all: Vec<f64> = vec![r.base.reference.parse().expect("a number")];
-            all.extend(
-                r.merge.iter().flat_map(|s| &s.models).map(|m| m.source.reference.parse::<f64>().expect("a number")),
-            );
-            all.iter().sum::<f64>() / all.len() as f64
+            let number = |text: &str| text.parse::<f64>().expect("a number");
+            let used: Vec<_> = r.merge.iter().flat_map(|s| &s.models).collect();
+            let rest = 1.0 - used.iter().map(|m| m.weight).sum::<f64>();
+            rest * number(&r.base.reference) + used.iter().map(|m| m.weight * number(&m.source.reference)).sum::<f64>()
         };
-        let soup = pollster::block_on(greedy(&models, &Recipe::new("0"), async |r: &Recipe| Ok(place(r).abs())))
+        let soup = pollster::block_on(greedy(&models, &Recipe::new("5"), async |r: &Recipe| Ok(place(r).abs())))
             .expect("scores");
         // -1 alone: 1. With 2: 0.5. With -3: |-2/3|, worse. With 5: 2, worse. With 9: worse.
         let kept: Vec<&str> = soup.tried.iter().filter(|t| t.kept).map(|t| t.model.as_str()).collect();
         assert_eq!(kept, ["-1", "2"]);
-        assert!((soup.loss - 0.5).abs() < 1e-12 && soup.recipe.base.reference == "-1");
-        assert_eq!(soup.recipe.merge[0].method, "uniform_soup");
+        assert!((soup.loss - 0.5).abs() < 1e-12 && soup.recipe.base.reference == "5");
+        assert!(soup.recipe.merge[0].method == "weighted_sum" && soup.recipe.merge[0].models.len() == 2);
         let order: Vec<&str> = soup.tried.iter().map(|t| t.model.as_str()).collect();
         assert_eq!(order, ["-1", "2", "-3", "5", "9"]);
         assert!(pollster::block_on(greedy(&[], &Recipe::new("0"), async |_: &Recipe| Ok(0.0))).is_err());
