@@ -46,7 +46,7 @@ impl Schedule for AlignYourSteps {
             label: "Align Your Steps",
             citation: "Sabour et al. 2024, arXiv 2404.14507; ComfyUI AlignYourStepsScheduler",
             knobs: &[MODEL],
-            aliases: &["align_your_steps"],
+            aliases: &["align_your_steps", "align your steps"],
         }
     }
 

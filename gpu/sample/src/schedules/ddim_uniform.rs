@@ -14,7 +14,7 @@ impl Schedule for DdimUniform {
             label: "DDIM uniform",
             citation: "Song et al. 2020, arXiv 2010.02502; ComfyUI ddim_uniform",
             knobs: &[],
-            aliases: &["ddim uniform"],
+            aliases: &["ddim uniform", "ddim"],
         }
     }
 

@@ -18,7 +18,7 @@ impl Solver for Dpmpp2mSde {
             label: "DPM++ 2M SDE",
             citation: "Lu et al. 2022, arXiv 2211.01095; diffusers DPMSolverMultistepScheduler (sde-dpmsolver++); k-diffusion sample_dpmpp_2m_sde",
             knobs: &[ETA, NOISE, TYPE],
-            aliases: &["k_dpmpp_2m_sde"],
+            aliases: &["k_dpmpp_2m_sde", "dpmpp_2m_sde_gpu"],
         }
     }
 

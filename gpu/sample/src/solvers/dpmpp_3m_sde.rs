@@ -16,7 +16,7 @@ impl Solver for Dpmpp3mSde {
             label: "DPM++ 3M SDE",
             citation: "Lu et al. 2022, arXiv 2211.01095; k-diffusion sample_dpmpp_3m_sde",
             knobs: &[ETA, NOISE],
-            aliases: &["k_dpmpp_3m_sde"],
+            aliases: &["k_dpmpp_3m_sde", "dpmpp_3m_sde_gpu"],
         }
     }
 

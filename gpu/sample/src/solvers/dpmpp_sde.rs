@@ -19,7 +19,7 @@ impl Solver for DpmppSde {
             label: "DPM++ SDE",
             citation: "Lu et al. 2022, arXiv 2211.01095; k-diffusion sample_dpmpp_sde; diffusers DPMSolverSDEScheduler",
             knobs: &[ETA, NOISE],
-            aliases: &["k_dpmpp_sde", "dpmsolversdescheduler"],
+            aliases: &["k_dpmpp_sde", "dpmpp_sde_gpu", "dpmsolversdescheduler"],
         }
     }
 
