@@ -12,6 +12,9 @@ use admix_engine::mix::recipe::{Recipe, Sample};
 use admix_engine::sample::{Info, registry};
 use admix_engine::{Control, EngineError, Given, Session};
 
+/// What begins the part of docs/solvers.md that is measured; what stands before it stays.
+const HEAD: &str = "## Quality by steps";
+
 /// Left out, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
     ("ddpm", "stochastic by design"),
@@ -130,11 +133,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         eprintln!("{}: {errors:.4?}", info.name);
         rows.push((info.name, errors));
     }
-    let mut text = String::from(
-        "# Solvers: quality by steps\n\nMade by `cargo run --release -p admix-engine --example solver_quality`, whose head says what is measured: the built-in model, Karras's levels, CFG 7, relative L2 \
-         distance of the final latents from those of 1000 steps. Solvers with two or three evaluations a step (heun, dpm_2, dpmpp_sde, dpmpp_2s_ancestral, restart: 2; heunpp2: 3) \
-         take as many times as long. dpm_adaptive chooses its steps by its tolerances, whatever number is given. How solvers converge on a formula: [convergence.md](convergence.md).\n\n\
-         ![Distance by steps](solvers.svg)\n\n| Sampler |",
+    let path = options.out.join("solvers.md");
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    let mut text = kept.split(HEAD).next().unwrap_or_default().to_owned();
+    text.push_str(HEAD);
+    text.push_str(
+        "\n\nMade by `cargo run --release -p admix-engine --example solver_quality`, whose head says what is measured: the built-in model, Karras's levels, CFG 7, relative\nL2 distance of \
+         the final latents from those of 1000 steps. Solvers with several evaluations a step (heun, dpm_2, dpmpp_sde, dpmpp_2s_ancestral, restart: 2;\nheunpp2: 3) take as many times as \
+         long. dpm_adaptive chooses its steps by its tolerances, whatever number is given.\n\n![Distance by steps](solvers.svg)\n\n| Sampler |",
     );
     options.steps.iter().for_each(|n| text.push_str(&format!(" {n} |")));
     text.push_str("\n|---|");
@@ -148,6 +154,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let why: Vec<String> = LEFT_OUT.iter().map(|(name, why)| format!("{name} ({why})")).collect();
     let _ = writeln!(text, "\nNot in the table: {}.", why.join(", "));
     std::fs::write(options.out.join("solvers.svg"), plot(&options.steps, &rows))?;
-    std::fs::write(options.out.join("solvers.md"), text)?;
+    std::fs::write(path, text)?;
     Ok(())
 }
