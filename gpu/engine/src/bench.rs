@@ -256,7 +256,7 @@ async fn networks(session: &mut Session, bench: &Measure, limits: Limits) -> Res
     figures.extend(adapters::figures(session, bench, &mut networks, step, &record).await?);
     figures.extend(knobs::figures(session, bench, &mut networks).await?);
     session.keep_networks(base.sha256().await?, networks);
-    figures.push(outside(session, bench, &pass.program).await?);
+    figures.push(outside(session, bench, &program).await?);
     Ok(figures)
 }
 
