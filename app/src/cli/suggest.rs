@@ -39,6 +39,9 @@ pub struct SuggestArgs {
     /// Only adapters with this tag; may be repeated
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
+    /// Add the first trigger of each adapter whose triggers the prompt lacks, as a click in the studio does; Stylus adds none
+    #[arg(long)]
+    triggers: bool,
     /// Write the recipe to a file that `admix render --recipe` takes
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -134,12 +137,19 @@ fn adopt(
     args: &SuggestArgs,
 ) -> Recipe {
     let mut recipe = Recipe::new(reference);
+    let mut prompt = args.prompt.clone();
     for (topic, choice, sharing) in candidate.on() {
         let Some(choice) = suggestion.topics.get(topic).and_then(|t| t.choices.get(choice)) else { continue };
-        let weight = admix_engine::select::compose::weight(library.card(choice.entry), sharing);
+        let card = library.card(choice.entry);
+        if let (true, Some(first)) = (args.triggers, card.triggers.first())
+            && !card.triggers.iter().any(|t| prompt.contains(t.as_str()))
+        {
+            prompt = format!("{prompt}, {first}");
+        }
+        let weight = admix_engine::select::compose::weight(card, sharing);
         recipe.adapters.push(AdapterUse::new(&library.entries()[choice.entry as usize].reference, weight));
     }
-    recipe.sample = Sample { prompt: Some(args.prompt.clone()), seed: Some(args.seed), ..Sample::default() };
+    recipe.sample = Sample { prompt: Some(prompt), seed: Some(args.seed), ..Sample::default() };
     recipe
 }
 
