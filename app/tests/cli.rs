@@ -112,7 +112,9 @@ fn wrong_flags_are_refused() {
     with(&["--set", "nonsense"], &["knob=value"]);
     with(&["--adapter", "a.safetensors@nan"], &["weight"]);
     with(&["--adapter", "gone.safetensors@0.5"], &["gone.safetensors"]);
+    std::fs::write(dir.path().join("r.json"), r#"{"admix":1,"base":{"ref":"builtin"}}"#).expect("writable");
     with(&["--recipe", "r.json"], &["--recipe", "--model"]);
+    with(&["--recipe", "gone.json"], &["gone.json", "does not exist"]);
     with(&["--strength", "0.5"], &["--init"]);
     with(&["--init", "gone.png"], &["gone.png"]);
     with(&["--mask", "m.png"], &["--mask", "--init"]);

@@ -37,7 +37,7 @@ export default {
     const worker = await readFile(join(process.env.ADMIX_DIST, "sw.js"), "utf8");
     const assets = JSON.parse(worker.match(/const ASSETS = (\[.*\]);/)[1]);
     assert.ok(assets.some((path) => path.includes("/vae/")), assets);
-    await tab.until("all models in the cache", async (assets) => {
+    await tab.untilResolved("all models in the cache", async (assets) => {
       const keys = (await (await caches.open("admix-assets")).keys()).map((request) => request.url);
       return assets.every((path) => keys.some((key) => key.endsWith(`/${path}`)));
     }, 60, assets);
@@ -57,7 +57,7 @@ export default {
     await tab.page.reload();
     await tab.ready();
     assert.ok((await wasm(tab)).includes(other), "the new program runs, not the one in the cache");
-    await tab.until("the old program gone from the cache", async (hash) => {
+    await tab.untilResolved("the old program gone from the cache", async (hash) => {
       const names = await caches.keys();
       const keys = (await Promise.all(names.map(async (name) => (await (await caches.open(name)).keys()).map((r) => r.url)))).flat();
       return names.includes("admix-shell-anotherversion") && !keys.some((key) => key.includes(hash));

@@ -301,9 +301,6 @@ fn report(rendered: &Rendered, paths: &[PathBuf], args: &RenderArgs, json: bool)
     if rendered.dropped_tokens > 0 {
         eprintln!("note: the prompt is too long by {} tokens; its end was left out", rendered.dropped_tokens);
     }
-    for warning in &rendered.warnings {
-        eprintln!("note: {warning}");
-    }
     if json {
         let out = match paths {
             [one] => shown(one),
@@ -323,6 +320,9 @@ fn report(rendered: &Rendered, paths: &[PathBuf], args: &RenderArgs, json: bool)
         }
         output::print_json(&value);
         return;
+    }
+    for warning in &rendered.warnings {
+        eprintln!("note: {warning}");
     }
     for a in &rendered.adapters {
         eprintln!("{}", adapter_line(a));

@@ -12,7 +12,7 @@ use admix_tensor::kernels::adapter_bank::{PAGE, Paged};
 use admix_tensor::kernels::pack::pack_reference;
 use admix_tensor::{Gpu, Tensor, TensorError};
 
-/// Bytes of a slab: below WebGPU's default limit of a binding.
+/// Bytes of a slab at most: below WebGPU's default limit of a binding. Devices that bind less have smaller ones.
 const SLAB: usize = 32 << 20;
 /// Bytes of a page.
 const PAGE_BYTES: usize = 4 * PAGE;
@@ -167,7 +167,8 @@ impl Pool {
     /// A slab with `count` free pages: one that is there, one made free by what was used longest ago, or a new one.
     fn room(&mut self, count: usize) -> Result<usize, TensorError> {
         let fits = |slabs: &[Slab]| slabs.iter().position(|s| s.free.len() >= count);
-        let size = SLAB.max(count * PAGE_BYTES);
+        let binding = self.gpu.limits.max_storage_buffer_binding_size as usize / PAGE_BYTES * PAGE_BYTES;
+        let size = SLAB.min(binding).max(count * PAGE_BYTES);
         while fits(&self.slabs).is_none() && (self.slabs.len() + 1) * size > self.budget {
             let clock = self.clock;
             let idle = self.residents.iter().filter(|(_, r)| r.used < clock).min_by_key(|(_, r)| r.used);

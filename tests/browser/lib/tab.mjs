@@ -93,6 +93,15 @@ export class Tab {
     }
   }
 
+  // The same for a `look` that returns a promise, which `waitForFunction` would take for something true.
+  async untilResolved(what, look, seconds = 60, argument = undefined) {
+    const end = Date.now() + seconds * 1000 * PATIENCE;
+    while (!(await this.page.evaluate(look, argument))) {
+      if (Date.now() > end) throw new Error(`${what} did not come within ${seconds * PATIENCE} s\nlog: ${this.log.slice(-20).join("\n")}`);
+      await new Promise((next) => setTimeout(next, 200));
+    }
+  }
+
   // The control of a name, once it is on the screen and has stopped moving.
   async control(label, seconds = 20) {
     const find = (label) => {

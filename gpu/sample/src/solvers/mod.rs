@@ -71,7 +71,7 @@ pub trait Solver: Sync {
 
 /// Steps that are decided while the run goes on.
 pub trait Adaptive: Send {
-    /// The next operations. `error` is what the last ones measured with [`Op::Error`](crate::Op::Error), if they did; none at the end of the run.
+    /// The next operations. `error` is what the last ones measured with [`Op::Error`], if they did; none at the end of the run.
     ///
     /// # Errors
     /// Steps that lead nowhere.

@@ -227,7 +227,9 @@ mod tests {
         assert_eq!(facts.sources, ["NAME.json", "NAME.civitai.info", "metadata", "README.md"]);
         // A broken side-car is no reason to refuse the adapter.
         let bundle = Bundle::file("ink.safetensors", source("x")).with_text(SITE, source("{"));
-        assert_eq!(ready(gather(&bundle, &IndexMap::new())).expect("reads"), AdapterFacts::default());
+        let facts = ready(gather(&bundle, &IndexMap::new())).expect("reads");
+        assert!(facts.passed_over.iter().any(|line| line.starts_with("civitai.info: ")), "{:?}", facts.passed_over);
+        assert_eq!(AdapterFacts { passed_over: Vec::new(), ..facts }, AdapterFacts::default());
     }
 
     #[test]
