@@ -140,7 +140,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     text.push_str(
         "\n\nMade by `cargo run --release -p admix-engine --example solver_quality`, whose head says what is measured: the built-in model, Karras's levels, CFG 7, relative\nL2 distance of \
          the final latents from those of 1000 steps. Solvers with several evaluations a step (heun, dpm_2, dpmpp_sde, dpmpp_2s_ancestral, restart: 2;\nheunpp2: 3) take as many times as \
-         long. dpm_adaptive chooses its steps by its tolerances, whatever number is given.\n\n![Distance by steps](solvers.svg)\n\n| Sampler |",
+         long. dpm_adaptive chooses its steps by its tolerances, whatever number is given. Distances above 1 are drawn at 1.\n\n![Distance by steps](solvers.svg)\n\n| Sampler |",
     );
     options.steps.iter().for_each(|n| text.push_str(&format!(" {n} |")));
     text.push_str("\n|---|");
