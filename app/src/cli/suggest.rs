@@ -10,6 +10,7 @@ use admix_engine::select::describe::View;
 use admix_engine::select::judge;
 use admix_engine::select::masks::{self, Candidate, Masks};
 use admix_engine::select::shelf::{Files, shipped_words, target};
+use admix_engine::select::triggers;
 use admix_engine::select::{Filter, Kind, Library, Settings};
 use admix_engine::{Cancel, Control, Given, Picture};
 use serde_json::{Value, json};
@@ -141,9 +142,7 @@ fn adopt(
     for (topic, choice, sharing) in candidate.on() {
         let Some(choice) = suggestion.topics.get(topic).and_then(|t| t.choices.get(choice)) else { continue };
         let card = library.card(choice.entry);
-        if let (true, Some(first)) = (args.triggers, card.triggers.first())
-            && !card.triggers.iter().any(|t| prompt.contains(t.as_str()))
-        {
+        if let Some(first) = triggers::lacking(&prompt, &card.triggers).filter(|_| args.triggers) {
             prompt = format!("{prompt}, {first}");
         }
         let weight = admix_engine::select::compose::weight(card, sharing);

@@ -4,6 +4,7 @@ use admix_engine::mix::Recipe;
 use admix_engine::mix::recipe::{AdapterUse, ModelUse, Reference, Sample, Stage};
 use admix_engine::mix::{method, methods};
 use admix_engine::sample::registry;
+use admix_engine::select::triggers;
 use serde::{Deserialize, Serialize};
 
 /// The prompt of a first start.
@@ -246,18 +247,15 @@ impl Document {
     /// The first trigger of an adapter, unless the prompt has one of them already.
     pub fn add_first_trigger(&mut self, triggers: &[String]) {
         let prompt = self.recipe.sample.prompt.as_deref().unwrap_or_default();
-        if let Some(first) = triggers.first()
-            && !triggers.iter().any(|t| holds(prompt, t))
-        {
-            let first = first.clone();
-            self.add_to_prompt(&first);
+        if let Some(first) = triggers::lacking(prompt, triggers) {
+            self.add_to_prompt(first);
         }
     }
 
     /// A word of the prompt for adapters' triggers.
     pub fn add_to_prompt(&mut self, words: &str) {
         let prompt = self.recipe.sample.prompt.get_or_insert_default();
-        if !holds(prompt, words) {
+        if !triggers::holds(prompt, words) {
             if !prompt.trim().is_empty() {
                 prompt.push_str(", ");
             }
@@ -274,17 +272,6 @@ impl Document {
             *prompt = kept.map(|(_, part)| part).collect::<Vec<_>>().join(",");
         }
     }
-}
-
-/// True where the words stand in the prompt, not as a part of longer ones.
-fn holds(prompt: &str, words: &str) -> bool {
-    let words = words.trim();
-    let bounded = |at: usize| {
-        let before = prompt[..at].chars().next_back();
-        let after = prompt[at + words.len()..].chars().next();
-        ![before, after].into_iter().flatten().any(char::is_alphanumeric)
-    };
-    !words.is_empty() && prompt.match_indices(words).any(|(at, _)| bounded(at))
 }
 
 /// True for what some sampler, schedule or guidance calls a knob; other names mean something to the engine itself.

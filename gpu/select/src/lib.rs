@@ -31,6 +31,7 @@ pub mod sqlite;
 pub mod suggestion;
 pub mod text;
 pub mod topics;
+pub mod triggers;
 pub mod words;
 
 #[cfg(test)]
