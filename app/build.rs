@@ -12,6 +12,10 @@ fn main() {
             println!("cargo::rerun-if-changed={}", assets.join(folder).display());
             walk(&assets, &assets.join(folder), &mut list);
         }
+        // Of the folder with the script that makes them, the word vectors alone come with the page.
+        let words = assets.join("select/words.safetensors");
+        println!("cargo::rerun-if-changed={}", words.display());
+        add(&assets, &words, &mut list);
     }
     list.push_str("]\n");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("assets.rs");
@@ -28,9 +32,13 @@ fn walk(assets: &Path, folder: &Path, list: &mut String) {
         if path.is_dir() {
             walk(assets, &path, list);
         } else if [".safetensors", ".json", ".txt"].iter().any(|e| name.ends_with(e)) {
-            let size = std::fs::metadata(&path).map_or(0, |m| m.len());
-            let below = path.strip_prefix(assets).unwrap_or(&path).to_string_lossy().replace('\\', "/");
-            let _ = writeln!(list, "    ({below:?}, {size}),");
+            add(assets, &path, list);
         }
     }
+}
+
+fn add(assets: &Path, path: &Path, list: &mut String) {
+    let size = std::fs::metadata(path).map_or(0, |m| m.len());
+    let below = path.strip_prefix(assets).unwrap_or(path).to_string_lossy().replace('\\', "/");
+    let _ = writeln!(list, "    ({below:?}, {size}),");
 }

@@ -33,7 +33,8 @@ function watched(response) {
 
 // The page for scripts: `window.admix`. Everything throws while the studio is not running. "Scripting the tab" in README.md has examples.
 const scripting = (program) => ({
-  // { device, busy, waiting, live: { stage, done, total, preview, .. } or null, recipe, shown, history, shelf, notices, liveMode }
+  // { device, busy, waiting, live: { stage, done, total, preview, .. } or null, recipe, shown, history, shelf, notices, liveMode,
+  //   offers: [{ reference, name, words, span, weight }] }
   state: () => JSON.parse(program.state()),
   // [{ role, label, value, range, disabled, on, x, y, width, height }] in the page's pixels; null until the next frame after the first call.
   controls: () => JSON.parse(program.controls()),

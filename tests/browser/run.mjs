@@ -4,7 +4,7 @@
 import { access } from "node:fs/promises";
 import { print } from "./lib/figures.mjs";
 
-const PARTS = ["page", "studio", "files", "recovery", "offline"];
+const PARTS = ["page", "studio", "stylus", "files", "recovery", "offline"];
 
 const wanted = process.argv.slice(2);
 const unknown = wanted.find((name) => !PARTS.includes(name));

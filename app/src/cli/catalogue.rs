@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use admix_engine::mix::recipe::{AdapterUse, Recipe, Sample};
 use admix_engine::select::card::Seen;
 use admix_engine::select::describe::{Look, View, describe};
-use admix_engine::select::shelf::{Home, Shelf};
-use admix_engine::select::{Card, Edits, Entry, Kind};
+use admix_engine::select::{Card, Edits, Entry, Home, Kind, Shelf};
 use admix_engine::{Cancel, Control, Given, Picture, Session};
 use serde_json::{Value, json};
 
@@ -171,10 +170,10 @@ fn change(home: &Home, args: &EditArgs) -> Result<(), Fault> {
         return Err(Fault::input("nothing to change: name at least one field, as in --title \"Ink\""));
     }
     if args.clear {
-        home.clear()?;
+        pollster::block_on(home.clear())?;
     }
     if edits != Edits::default() {
-        home.edit(edits)?;
+        pollster::block_on(home.edit(edits))?;
     }
     Ok(())
 }
@@ -261,7 +260,7 @@ fn describe_all(shelf: &Shelf, args: &DescribeArgs, cancel: &Cancel, json: bool)
         let entry = &shelf.entries[*at];
         let (seen, pairs) = sweep(&mut session, entry, args, cancel)?;
         let thumbnail = pairs.first().map(|(_, with)| thumbnail(with)).transpose()?.unwrap_or_default();
-        shelf.homes[*at].keep_seen(seen.clone(), &thumbnail)?;
+        pollster::block_on(shelf.homes[*at].keep_seen(seen.clone(), &thumbnail))?;
         told.push(json!({ "name": entry.name, "ref": entry.reference, "seen": seen.text, "prompts": seen.prompts, "model": seen.model }));
         let (without, with): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
         drawn.extend(without.into_iter().chain(with));

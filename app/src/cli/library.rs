@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use admix_engine::Cancel;
-use admix_engine::select::shelf::Shelf;
+use admix_engine::select::{Shelf, folders};
 
 use super::fault::Fault;
 use super::output;
@@ -46,7 +46,7 @@ impl LibraryArgs {
             };
             let stop_there = stop.clone();
             let work =
-                scope.spawn(move || Shelf::open(&self.library, !self.no_builtin, &own(), &progress, &stop_there));
+                scope.spawn(move || folders::open(&self.library, !self.no_builtin, &own(), &progress, &stop_there));
             let mut bar = Bar::new();
             while !work.is_finished() {
                 if cancel.is_cancelled() {

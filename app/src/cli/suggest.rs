@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use admix_engine::files::builtin;
 use admix_engine::files::checkpoint::Checkpoint;
-use admix_engine::mix::recipe::{AdapterUse, Recipe, Sample};
-use admix_engine::select::compose::{Choice, Suggestion, compose};
+use admix_engine::mix::recipe::Recipe;
+use admix_engine::select::compose::{Choice, Suggestion};
 use admix_engine::select::describe::View;
+use admix_engine::select::folders::shipped_words;
 use admix_engine::select::judge;
 use admix_engine::select::masks::{self, Candidate, Masks};
-use admix_engine::select::shelf::{Files, shipped_words, target};
-use admix_engine::select::triggers;
-use admix_engine::select::{Filter, Kind, Library, Settings};
+use admix_engine::select::{Filter, Kind, Library};
+use admix_engine::suggest::Adviser;
 use admix_engine::{Cancel, Control, Given, Picture};
 use serde_json::{Value, json};
 
@@ -83,32 +83,36 @@ pub fn run(args: &SuggestArgs, json: bool) -> Result<(), Fault> {
     let reference = args.model.as_deref().unwrap_or("builtin");
     let model = Checkpoint::open(builtin::resolve_model(reference)?)?;
     let filter = Filter {
-        target: target(&model),
         kinds: args.kind.clone(),
         licences: lower(&args.licence),
         tags: lower(&args.tag),
+        ..Filter::default()
     };
     let cancel = cancel::on_ctrl_c();
-    let shelf = args.library.open(&cancel)?;
-    let library = Library::new(shipped_words()?, shelf.entries);
-    let files = Files::new(shelf.paths, &model);
-    let suggestion = compose(&args.prompt, &library, &filter, &files, &Settings::default());
+    let adviser = Adviser::new(shipped_words()?, args.library.open(&cancel)?, &model, filter);
+    let suggestion = pollster::block_on(adviser.suggest(&args.prompt));
+    let library = adviser.library();
+    let adopt = |candidate: &Candidate| {
+        let mut recipe = adviser.recipe(reference, &args.prompt, (&suggestion, candidate), args.triggers);
+        recipe.sample.seed = Some(args.seed);
+        recipe
+    };
 
     let how = if args.power_set { Masks::PowerSet } else { Masks::Paper };
     let mut candidates = masks::candidates(&suggestion, how, args.candidates as usize, args.seed);
     let mut pictures = Vec::new();
     if args.sheet.is_some() || args.rank {
-        pictures = draw(&candidates, &suggestion, &library, reference, args, &cancel)?;
+        pictures = draw(candidates.iter().map(adopt).collect(), args, &cancel)?;
     }
     let scores = if args.rank { ranked(&mut candidates, &mut pictures, &args.prompt) } else { Vec::new() };
     let picked = match args.pick {
-        None if args.rank => candidates.first().cloned().unwrap_or_else(|| everything(&suggestion)),
-        None => everything(&suggestion),
+        None if args.rank => candidates.first().cloned().unwrap_or_else(|| Candidate::everything(&suggestion)),
+        None => Candidate::everything(&suggestion),
         Some(n) => candidates.get(n as usize - 1).cloned().ok_or_else(|| {
             Fault::input(format!("--pick: there is no candidate {n}; there are {}", candidates.len()))
         })?,
     };
-    let chosen = adopt(&picked, &suggestion, &library, reference, args);
+    let chosen = adopt(&picked);
     if let Some(path) = &args.sheet {
         sheet(path, &pictures)?;
     }
@@ -118,55 +122,21 @@ pub fn run(args: &SuggestArgs, json: bool) -> Result<(), Fault> {
         file.finish()?;
     }
     if json {
-        output::print_json(&report(&suggestion, &library, &chosen, (&candidates, &scores), args));
+        output::print_json(&report(&suggestion, library, &chosen, (&candidates, &scores), args));
     } else {
-        readable(&suggestion, &library);
+        readable(&suggestion, library);
     }
     Ok(())
 }
 
-fn everything(suggestion: &Suggestion) -> Candidate {
-    Candidate(suggestion.topics.iter().map(|t| (1u32 << t.choices.len().min(16)) - 1).collect())
-}
-
-/// The recipe of a candidate: nothing but the adapters that are on, at Stylus's weights for as many as share their topic.
-fn adopt(
-    candidate: &Candidate,
-    suggestion: &Suggestion,
-    library: &Library,
-    reference: &str,
-    args: &SuggestArgs,
-) -> Recipe {
-    let mut recipe = Recipe::new(reference);
-    let mut prompt = args.prompt.clone();
-    for (topic, choice, sharing) in candidate.on() {
-        let Some(choice) = suggestion.topics.get(topic).and_then(|t| t.choices.get(choice)) else { continue };
-        let card = library.card(choice.entry);
-        if let Some(first) = triggers::lacking(&prompt, &card.triggers).filter(|_| args.triggers) {
-            prompt = format!("{prompt}, {first}");
-        }
-        let weight = admix_engine::select::compose::weight(card, sharing);
-        recipe.adapters.push(AdapterUse::new(&library.entries()[choice.entry as usize].reference, weight));
-    }
-    recipe.sample = Sample { prompt: Some(prompt), seed: Some(args.seed), ..Sample::default() };
-    recipe
-}
-
 /// Renders the candidates at few steps with one seed.
-fn draw(
-    candidates: &[Candidate],
-    suggestion: &Suggestion,
-    library: &Library,
-    reference: &str,
-    args: &SuggestArgs,
-    cancel: &Cancel,
-) -> Result<Vec<Picture>, Fault> {
+fn draw(recipes: Vec<Recipe>, args: &SuggestArgs, cancel: &Cancel) -> Result<Vec<Picture>, Fault> {
     let mut session = recipe::open_session(false)?;
     let mut bar = Bar::new();
     let mut pictures = Vec::new();
-    for (i, candidate) in candidates.iter().enumerate() {
-        bar.show("candidates", i, candidates.len());
-        let mut recipe = adopt(candidate, suggestion, library, reference, args);
+    let count = recipes.len();
+    for (i, mut recipe) in recipes.into_iter().enumerate() {
+        bar.show("candidates", i, count);
         recipe.sample.steps = Some(args.steps);
         let mut control = Control { cancel: cancel.clone(), ..Control::default() };
         let rendered = pollster::block_on(session.render(&recipe, &Given::default(), &mut control))?;

@@ -38,7 +38,7 @@ const STRETCH: f64 = 12.0;
 
 /// Lets the page do everything else that waits, if it was kept from it for a while. Reads come before every piece of work on weights, so
 /// this is where long work is cut: a promise alone would not do, its continuation runs before anything else.
-async fn breathe() {
+pub async fn breathe() {
     let now = js_sys::Date::now();
     if now - BREATH.get() < STRETCH {
         return;
@@ -69,11 +69,14 @@ pub async fn pause(milliseconds: i32) {
     let _ = JsFuture::from(promise).await;
 }
 
+/// Folders of things that recipes can name.
+const GROUPS: [&str; 3] = ["models", "finetunes", "adapters"];
+
 /// Built-in things by folder and name, with their files.
 fn groups() -> BTreeMap<(&'static str, &'static str), Vec<(&'static str, &'static str, u64)>> {
     let mut out: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (path, size) in FILES {
-        let Some((folder, rest)) = path.split_once('/') else { continue };
+        let Some((folder, rest)) = path.split_once('/').filter(|(folder, _)| GROUPS.contains(folder)) else { continue };
         let (name, file) = match rest.split_once('/') {
             Some((name, file)) => (name, file),
             None => match rest.strip_suffix(".safetensors") {
@@ -97,11 +100,20 @@ pub fn catalogue() -> Vec<Item> {
     };
     let groups = groups();
     let in_folder = |wanted: &'static str| groups.keys().filter(move |(folder, _)| *folder == wanted);
-    ["models", "finetunes", "adapters"].iter().flat_map(|f| in_folder(f)).map(|(f, n)| item(f, n)).collect()
+    GROUPS.iter().flat_map(|f| in_folder(f)).map(|(f, n)| item(f, n)).collect()
+}
+
+thread_local! {
+    /// One source for each built-in file: whoever reads it first has it fetched for all.
+    static BUNDLES: RefCell<Vec<(String, Bundle)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The built-in files as the engine takes them, by reference.
 pub async fn bundles() -> Result<Vec<(String, Bundle)>, String> {
+    let known = BUNDLES.with_borrow(Clone::clone);
+    if !known.is_empty() {
+        return Ok(known);
+    }
     let mut out = Vec::new();
     for ((_, name), files) in groups() {
         let source = |path: &str, size| -> SharedSource { Arc::new(PageSource::new(path, size)) };
@@ -114,44 +126,68 @@ pub async fn bundles() -> Result<Vec<(String, Bundle)>, String> {
         }
         out.push((format!("builtin:{name}"), bundle));
     }
-    if out.is_empty() { Err("this page was built without models".into()) } else { Ok(out) }
+    if out.is_empty() {
+        return Err("this page was built without models".into());
+    }
+    BUNDLES.set(out.clone());
+    Ok(out)
+}
+
+/// A small file beside the page, whole, by its path below `assets/`.
+///
+/// # Errors
+/// One that this page was built without, and what the network says.
+pub async fn read(path: &str) -> Result<Vec<u8>, Error> {
+    let missing = || Error::NotFound(format!("this page was built without {path}"));
+    let (path, len) = FILES.iter().find(|(p, _)| *p == path).ok_or_else(missing)?;
+    Ok(PageSource::new(path, *len).fetch().await?.to_vec())
 }
 
 /// A file beside the page, fetched whole when it is first read and kept, in the browser's memory: built-in files are small.
 struct PageSource {
     url: String,
     len: u64,
-    bytes: RefCell<Option<js_sys::Uint8Array>>,
+    /// The fetch, under way or done; whoever reads meanwhile waits for the same one.
+    fetched: RefCell<Option<js_sys::Promise>>,
 }
 
 impl PageSource {
     fn new(path: &str, len: u64) -> PageSource {
-        PageSource { url: format!("assets/{path}"), len, bytes: RefCell::new(None) }
+        PageSource { url: format!("assets/{path}"), len, fetched: RefCell::new(None) }
     }
 
     async fn fetch(&self) -> Result<js_sys::Uint8Array, Error> {
-        if let Some(bytes) = &*self.bytes.borrow() {
-            return Ok(bytes.clone());
+        let under_way = self.fetched.borrow().clone();
+        let promise = under_way.unwrap_or_else(|| {
+            let promise = wasm_bindgen_futures::future_to_promise(load(self.url.clone(), self.len));
+            *self.fetched.borrow_mut() = Some(promise.clone());
+            promise
+        });
+        match JsFuture::from(promise).await {
+            Ok(bytes) => Ok(bytes.unchecked_into()),
+            Err(error) => {
+                // The next reader tries again: the network may be back.
+                *self.fetched.borrow_mut() = None;
+                Err(Error::Usage(words(&error)))
+            }
         }
-        let failed = |e: &JsValue| Error::Usage(say(&format!("cannot load {}", self.url), e));
-        let window = web_sys::window().ok_or_else(|| Error::Usage("there is no page".into()))?;
-        let response = JsFuture::from(window.fetch_with_str(&self.url)).await.map_err(|e| failed(&e))?;
-        let response: web_sys::Response = response.dyn_into().map_err(|e| failed(&e))?;
-        if !response.ok() {
-            return Err(Error::Usage(format!("cannot load {}: the server says {}", self.url, response.status())));
-        }
-        let buffer = response.array_buffer().map_err(|e| failed(&e))?;
-        let buffer = JsFuture::from(buffer).await.map_err(|e| failed(&e))?;
-        let bytes = js_sys::Uint8Array::new(&buffer);
-        if u64::from(bytes.length()) != self.len {
-            let (there, len) = (bytes.length(), self.len);
-            return Err(Error::Usage(format!(
-                "{} has {there} bytes where {len} were expected; load the page again",
-                self.url
-            )));
-        }
-        *self.bytes.borrow_mut() = Some(bytes.clone());
-        Ok(bytes)
+    }
+}
+
+/// Fetches a file whole, as a `Uint8Array`. Errors are words for people.
+async fn load(url: String, len: u64) -> Result<JsValue, JsValue> {
+    let failed = |e: JsValue| JsValue::from(say(&format!("cannot load {url}"), &e));
+    let window = web_sys::window().ok_or("there is no page")?;
+    let response = JsFuture::from(window.fetch_with_str(&url)).await.map_err(failed)?;
+    let response: web_sys::Response = response.dyn_into().map_err(failed)?;
+    if !response.ok() {
+        return Err(format!("cannot load {url}: the server says {}", response.status()).into());
+    }
+    let buffer = JsFuture::from(response.array_buffer().map_err(failed)?).await.map_err(failed)?;
+    let bytes = js_sys::Uint8Array::new(&buffer);
+    match u64::from(bytes.length()) {
+        there if there == len => Ok(bytes.into()),
+        there => Err(format!("{url} has {there} bytes where {len} were expected; load the page again").into()),
     }
 }
 

@@ -231,6 +231,12 @@ fn know(reference: &str, bundle: &Bundle) {
     });
 }
 
+/// A file that was dropped into the tab, by what recipes call it.
+#[cfg(target_arch = "wasm32")]
+pub fn known(reference: &str) -> Option<Bundle> {
+    KNOWN.with_borrow(|known| known.iter().find(|(r, _)| r == reference).map(|(_, bundle)| bundle.clone()))
+}
+
 /// Brings back the files that were dropped into the tab before a reload.
 #[cfg(target_arch = "wasm32")]
 pub async fn return_files(inbox: Inbox) {

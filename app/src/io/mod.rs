@@ -5,15 +5,15 @@ pub mod assets;
 pub mod catalogue;
 pub mod dropped;
 pub mod kept;
+#[cfg(feature = "studio")]
+pub mod library;
 pub mod link;
-#[cfg(not(target_arch = "wasm32"))]
-mod own;
 pub mod pick;
 mod place;
 pub mod store;
 
-#[cfg(not(target_arch = "wasm32"))]
-pub use own::own_catalogue;
+#[cfg(all(feature = "studio", not(target_arch = "wasm32")))]
+pub use library::own_catalogue;
 pub use place::Place;
 
 /// Settings from a picture, names looked up among what is built in: see [`admix_engine::metadata::restore`].

@@ -1,12 +1,10 @@
 //! What an adapter does, told from pictures that are drawn in the background: `Describe from pictures` on its card.
 
 use admix_engine::Picture;
-#[cfg(not(target_arch = "wasm32"))]
 use admix_engine::select::card::Seen;
 use admix_engine::select::describe::{Look, View, describe};
 
 use super::Studio;
-#[cfg(not(target_arch = "wasm32"))]
 use super::cards::Change;
 use super::document::Document;
 use super::study::{State, Study};
@@ -16,15 +14,14 @@ const SWEEP: [&str; 4] = ["cat face", "red apple", "rocket", "house"];
 
 impl Studio {
     /// Opens the card of an adapter to change it.
-    #[cfg(not(target_arch = "wasm32"))]
     pub fn edit_card(&mut self, reference: &str) {
         match &self.suggest.cards {
             Some(cards) => cards.card(reference),
-            None => self.notices.error("the cards are not read yet".to_owned()),
+            // The tab reads cards when they are first wanted.
+            None => self.suggest.wanted = Some(reference.to_owned()),
         }
     }
 
-    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn change_card(&mut self, change: Change) {
         if let (Some(editing), Some(cards)) = (&self.suggest.editing, &self.suggest.cards) {
             cards.change(&editing.reference, change);
@@ -32,7 +29,6 @@ impl Studio {
         }
     }
 
-    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn save_card(&mut self) {
         if let Some(edits) = self.suggest.editing.as_ref().map(|e| e.edits()) {
             self.change_card(Change::Edit(Box::new(edits)));
@@ -85,18 +81,14 @@ impl Studio {
         let look = |p: &Picture| Look::of(View { width: p.width, rgb: &p.rgb });
         let pairs: Vec<(Look, Look)> = pictures.as_chunks::<2>().0.iter().map(|[a, b]| (look(a), look(b))).collect();
         editing.seen = describe(&pairs);
-        #[cfg(not(target_arch = "wasm32"))]
-        {
-            let prompts =
-                study.cells.iter().step_by(2).filter_map(|c| c.document.recipe.sample.prompt.clone()).collect();
-            let model = self.document.recipe.base.reference.clone();
-            let seen = Seen { text: editing.seen.clone(), model, prompts };
-            let (reference, with) = (editing.reference.clone(), pictures[1].clone());
-            if let (Some(cards), Ok(png)) = (&self.suggest.cards, with.to_png(&[])) {
-                cards.change(&reference, Change::Seen(seen, png));
-            }
-            // The first picture with it is its small picture on the shelf, too.
-            self.thumbs.set(&self.context, &reference, &with);
+        let prompts = study.cells.iter().step_by(2).filter_map(|c| c.document.recipe.sample.prompt.clone()).collect();
+        let model = self.document.recipe.base.reference.clone();
+        let seen = Seen { text: editing.seen.clone(), model, prompts };
+        let (reference, with) = (editing.reference.clone(), pictures[1].clone());
+        if let (Some(cards), Ok(png)) = (&self.suggest.cards, with.to_png(&[])) {
+            cards.change(&reference, Change::Seen(seen, png));
         }
+        // The first picture with it is its small picture on the shelf, too.
+        self.thumbs.set(&self.context, &reference, &with);
     }
 }

@@ -3,7 +3,6 @@
 mod actions;
 mod app;
 mod canvas;
-#[cfg(not(target_arch = "wasm32"))]
 mod cards;
 mod carried;
 mod description;

@@ -262,6 +262,13 @@ impl Shelf {
         self.lists().adapters.clone()
     }
 
+    /// Adapters that came one by one: neither built in nor in a folder that is watched.
+    pub fn loose(&self, watched: &[std::path::PathBuf]) -> Vec<String> {
+        let is_watched = |reference: &str| watched.iter().any(|f| std::path::Path::new(reference).starts_with(f));
+        let loose = self.items.iter().filter(|i| !i.builtin && i.is_adapter() && !matches!(i.card, Some(Err(_))));
+        loose.map(|i| i.reference.clone()).filter(|reference| !is_watched(reference)).collect()
+    }
+
     /// Many rows, for tests of how quickly they are drawn.
     #[cfg(test)]
     pub fn fill(&mut self, references: impl Iterator<Item = String>) {

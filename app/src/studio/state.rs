@@ -46,6 +46,9 @@ impl Studio {
             "shelf": shelf.collect::<Vec<_>>(),
             "notices": self.notices.all().map(|(level, title)| json!({ "level": level, "title": title })).collect::<Vec<_>>(),
             "liveMode": self.prefs.live,
+            "offers": self.suggest.offers.iter().map(|o| {
+                json!({ "reference": o.reference, "name": o.name, "words": o.words, "span": [o.place.start, o.place.end], "weight": o.weight })
+            }).collect::<Vec<_>>(),
         })
     }
 }

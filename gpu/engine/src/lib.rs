@@ -29,6 +29,7 @@ pub mod settings;
 pub mod soup;
 mod stage;
 pub mod start;
+pub mod suggest;
 pub mod understand;
 pub mod upscale;
 pub mod variation;

@@ -103,19 +103,22 @@ impl Catalogue {
         }
     }
 
+    /// The entry of a file, under the name that recipes use for it; none if it is not here or no adapter.
+    pub fn entry(&self, path: &str, reference: String) -> Option<Entry> {
+        let record = self.files.get(path)?;
+        let mut found = record.card.clone()?;
+        let key = Self::edit_key(path, record);
+        let edits = self.edits.get(&key).cloned().unwrap_or_default();
+        if let Some(seen) = self.seen.get(&key) {
+            found.seen.clone_from(&seen.text);
+            found.thumbnail.get_or_insert_with(|| format!("{KEPT}{key}"));
+        }
+        Some(Entry { name: record.name.clone(), reference, key: record.key.clone(), found, edits })
+    }
+
     /// The entries of all adapters; `refer` makes a reference of a path.
     pub fn entries(&self, refer: &dyn Fn(&str) -> String) -> Vec<Entry> {
-        let of = |(path, record): (&String, &Record)| {
-            let mut found = record.card.clone()?;
-            let key = Self::edit_key(path, record);
-            let edits = self.edits.get(&key).cloned().unwrap_or_default();
-            if let Some(seen) = self.seen.get(&key) {
-                found.seen.clone_from(&seen.text);
-                found.thumbnail.get_or_insert_with(|| format!("{KEPT}{key}"));
-            }
-            Some(Entry { name: record.name.clone(), reference: refer(path), key: record.key.clone(), found, edits })
-        };
-        self.files.iter().filter_map(of).collect()
+        self.files.keys().filter_map(|path| self.entry(path, refer(path))).collect()
     }
 }
 

@@ -1,14 +1,12 @@
 //! Keeps a catalogue in step with a folder of adapters: headers only, unchanged files skipped, on several threads, and it can be
 //! stopped at any file without losing what is done.
 
-use crate::card::{Card, Edits, Kind};
 use crate::catalogue::{Catalogue, Record};
 use crate::error::{Error, Result};
-use crate::intake;
-use crate::refine::refine;
-use admix_files::adapter::Adapter;
-use admix_files::{FileSource, ready};
-use std::collections::{HashMap, HashSet};
+use crate::place::Place;
+use crate::{intake, stated};
+use admix_files::{Bundle, ready};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,8 +14,6 @@ use std::time::UNIX_EPOCH;
 
 /// Folders below the library that are looked into.
 const DEEPEST: usize = 8;
-/// Files up to this size are hashed while they are read; larger ones by [`complete_keys`].
-const HASHED_AT_ONCE: u64 = 512 << 10;
 
 /// What an indexing did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,30 +85,6 @@ pub fn index(
     if stop.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(report) }
 }
 
-/// Hashes the tensors of files whose hash is not known yet: as slow as reading them, so it belongs into the background.
-///
-/// # Errors
-/// [`Error::Cancelled`], with what was done kept.
-pub fn complete_keys(
-    folder: &Path,
-    catalogue: &mut Catalogue,
-    progress: &(dyn Fn(usize, usize) + Sync),
-    stop: &AtomicBool,
-) -> Result<()> {
-    let open: Vec<String> =
-        catalogue.files.iter().filter(|(_, r)| r.key.is_none() && r.card.is_some()).map(|(p, _)| p.clone()).collect();
-    for (done, path) in open.iter().enumerate() {
-        if stop.load(Ordering::Relaxed) {
-            return Err(Error::Cancelled);
-        }
-        if let Some(key) = key_of(&folder.join(path)) {
-            catalogue.set_key(path, key);
-        }
-        progress(done + 1, open.len());
-    }
-    Ok(())
-}
-
 struct Found {
     /// Below the library, with `/`.
     path: String,
@@ -173,90 +145,30 @@ fn weights(path: &Path) -> Option<PathBuf> {
     own.is_file().then_some(own)
 }
 
-/// The sha256 of an adapter's tensors: as slow as reading the file.
-pub fn key_of(path: &Path) -> Option<String> {
-    weights(path).and_then(|w| hash(&w))
-}
-
-fn hash(path: &Path) -> Option<String> {
-    let source = FileSource::open(path).ok()?;
-    ready(intake::tensors_sha256(&source, &path.display().to_string())).ok()
-}
-
 fn read(folder: &Path, file: &Found, is_moved: bool) -> (Record, Option<String>) {
     let path = folder.join(&file.path);
     let last = file.path.rsplit('/').next().unwrap_or(&file.path);
     let name = last.strip_suffix(".safetensors").unwrap_or(last).to_owned();
     let mut record = Record { name: name.clone(), size: file.size, modified: file.modified, key: None, card: None };
-    let adapter = match Adapter::open(&path) {
-        Ok(adapter) => adapter,
+    let read = Bundle::open(&path).and_then(|bundle| ready(intake::read(bundle, &name)));
+    let (card, stated) = match read {
+        Ok(read) => read,
         Err(e) => return (record, Some(e.to_string())),
     };
-    let facts = intake::facts(&adapter, &name);
-    record.key = match weights(&path) {
-        Some(w) if is_moved || file.size <= HASHED_AT_ONCE => hash(&w),
-        _ => intake::stated_key(&adapter.metadata),
-    };
-    record.card = Some(refine(&facts));
+    let at_once = is_moved || file.size <= intake::HASHED_AT_ONCE;
+    record.key = if at_once { ready(Place::Path(path).key(&|| true)).ok().flatten() } else { stated };
+    record.card = Some(card);
     (record, None)
 }
 
-/// What the shipped adapters' folder says of its files: `catalogue.json` (what the training script wrote) and `cards.json` (edits by
-/// name). Any library may have both.
+/// What the folder states of its files by name: see [`stated`].
 fn overlay(folder: &Path, catalogue: &mut Catalogue) {
-    let shipped = shipped_cards(folder);
+    let bytes = |file: &str| std::fs::read(folder.join(file)).ok();
+    let (listed, cards) = (bytes("catalogue.json"), bytes("cards.json"));
+    let stated = stated::read(listed.as_deref(), cards.as_deref(), &folder.display().to_string());
     for record in catalogue.files.values_mut() {
-        if let (Some(edits), Some(card)) = (shipped.get(&record.name), &mut record.card) {
+        if let (Some(edits), Some(card)) = (stated.get(&record.name), &mut record.card) {
             *card = edits.over(card.clone());
-        }
-    }
-}
-
-/// The cards that a folder's `catalogue.json` and `cards.json` state, by name. Either may be missing; one that cannot be read is
-/// passed over with a warning.
-pub fn shipped_cards(folder: &Path) -> HashMap<String, Edits> {
-    let mut out: HashMap<String, Edits> = HashMap::new();
-    let json = |file: &str| -> Option<serde_json::Value> {
-        let bytes = std::fs::read(folder.join(file)).ok()?;
-        let read = serde_json::from_slice(&bytes);
-        read.map_err(|e| log::warn!("{}: {file} is passed over: {e}", folder.display())).ok()
-    };
-    for item in json("catalogue.json").as_ref().and_then(|v| v.as_array()).into_iter().flatten() {
-        let text = |key: &str| item[key].as_str().map(str::to_owned);
-        let Some(name) = text("name") else { continue };
-        let triggers =
-            item["triggers"].as_array().map(|t| t.iter().filter_map(|w| w.as_str().map(str::to_owned)).collect());
-        let weight = item["weight"].as_f64();
-        let edits = Edits {
-            title: text("title"),
-            description: text("description"),
-            triggers,
-            kind: text("kind").and_then(|k| Kind::named(&k)),
-            weight,
-            range: weight.map(|w| [0.4 * w, 1.5 * w]),
-            ..Edits::default()
-        };
-        out.insert(name, edits);
-    }
-    for (name, value) in json("cards.json").as_ref().and_then(|v| v.as_object()).into_iter().flatten() {
-        match serde_json::from_value::<Edits>(value.clone()) {
-            Ok(edits) => out.entry(name.clone()).or_default().merge(edits),
-            Err(e) => log::warn!("{}: the card of {name} in cards.json is passed over: {e}", folder.display()),
-        }
-    }
-    out
-}
-
-/// Gives copies of shipped adapters the shipped cards: the same tensors, and nothing stated that speaks against it.
-pub fn adopt_cards(catalogue: &mut Catalogue, shipped: &[(String, Card)], keys: &HashMap<String, String>) {
-    for record in catalogue.files.values_mut() {
-        let (Some(key), Some(card)) = (&record.key, &mut record.card) else { continue };
-        let Some(name) = keys.get(key) else { continue };
-        let Some((_, known)) = shipped.iter().find(|(n, _)| n == name) else { continue };
-        let silent = card.triggers.is_empty() && card.description.is_empty() && card.tags.is_empty();
-        let same = card.triggers.iter().any(|t| known.triggers.contains(t));
-        if same || silent && record.name == *name {
-            *card = Card { captions: card.captions.clone(), ..known.clone() };
         }
     }
 }

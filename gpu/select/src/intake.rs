@@ -1,6 +1,8 @@
 //! From an opened adapter to the facts of its card.
 
-use crate::refine::Facts;
+use crate::card::Card;
+use crate::refine::{Facts, refine};
+use admix_files::Bundle;
 use admix_files::adapter::Adapter;
 use admix_files::safetensors::Index;
 use admix_files::source::ByteSource;
@@ -50,19 +52,40 @@ pub fn stated_key(metadata: &IndexMap<String, String>) -> Option<String> {
     (hex.len() == 64 && hex.chars().all(|c| c.is_ascii_hexdigit())).then_some(hex)
 }
 
-/// Sha256 of the tensors: of everything behind the header.
+/// Files up to this size are hashed while they are read; larger ones in the background.
+pub const HASHED_AT_ONCE: u64 = 512 << 10;
+/// Bytes hashed in one go: some milliseconds, so that a browser tab stays alive.
+const SLICE: u64 = 1 << 20;
+
+/// The card of an adapter's files, and the hash of its tensors if its metadata state it.
+///
+/// # Errors
+/// Files that cannot be read or hold no adapter.
+pub async fn read(bundle: Bundle, name: &str) -> admix_files::Result<(Card, Option<String>)> {
+    let adapter = Adapter::load(bundle).await?;
+    Ok((refine(&facts(&adapter, name)), stated_key(&adapter.metadata)))
+}
+
+/// Sha256 of the tensors: of everything behind the header. None when `go_on`, which is asked before every megabyte, says no.
 ///
 /// # Errors
 /// Files that cannot be read or are no safetensors files.
-pub async fn tensors_sha256(source: &dyn ByteSource, name: &str) -> admix_files::Result<String> {
+pub async fn tensors_sha256(
+    source: &dyn ByteSource,
+    name: &str,
+    go_on: &dyn Fn() -> bool,
+) -> admix_files::Result<Option<String>> {
     let index = Index::read(source, name).await?;
     let start = index.tensors.values().map(|t| t.range.start).min().unwrap_or_else(|| source.len());
     let mut hasher = Sha256::new();
     let mut at = start;
     while at < source.len() {
-        let end = (at + (4 << 20)).min(source.len());
+        if !go_on() {
+            return Ok(None);
+        }
+        let end = (at + SLICE).min(source.len());
         hasher.update(source.read(at..end).await?);
         at = end;
     }
-    Ok(hasher.finalize().iter().map(|b| format!("{b:02x}")).collect())
+    Ok(Some(hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()))
 }

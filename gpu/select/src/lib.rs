@@ -13,21 +13,28 @@ pub mod catalogue;
 pub mod compose;
 pub mod describe;
 pub mod error;
+pub mod evidence;
 pub mod fit;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod folders;
+pub mod home;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod indexer;
 pub mod intake;
 pub mod interference;
 pub mod judge;
+pub mod keep;
 pub mod lean;
 pub mod library;
+pub mod loose;
 pub mod masks;
+pub mod place;
 pub mod refine;
-#[cfg(not(target_arch = "wasm32"))]
 pub mod shelf;
 mod spelling;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod sqlite;
+pub mod stated;
 pub mod suggestion;
 pub mod text;
 pub mod topics;
@@ -40,5 +47,8 @@ mod testing;
 pub use card::{Card, Edits, Entry, Kind};
 pub use compose::{Settings, Suggestion, compose};
 pub use error::{Error, Result};
+pub use home::Home;
 pub use library::{Filter, Library, Mode, Target};
+pub use place::Place;
+pub use shelf::Shelf;
 pub use words::Words;

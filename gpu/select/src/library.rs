@@ -161,6 +161,13 @@ impl Library {
         &self.entries
     }
 
+    /// Notes the hash of an entry's tensors.
+    pub fn set_key(&mut self, entry: u32, key: String) {
+        if let Some(entry) = self.entries.get_mut(entry as usize) {
+            entry.key = Some(key);
+        }
+    }
+
     /// The card of an entry, edits applied.
     pub fn card(&self, entry: u32) -> &Card {
         &self.entries[entry as usize].found

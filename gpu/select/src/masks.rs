@@ -32,6 +32,11 @@ impl Masks {
 pub struct Candidate(pub Vec<u32>);
 
 impl Candidate {
+    /// Everything that a suggestion proposes.
+    pub fn everything(suggestion: &Suggestion) -> Candidate {
+        Candidate(suggestion.topics.iter().map(|t| (1u32 << t.choices.len().min(16)) - 1).collect())
+    }
+
     /// (topic, choice) of everything that is on, with the number that share the topic after masking.
     pub fn on(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
         self.0.iter().enumerate().flat_map(|(topic, mask)| {

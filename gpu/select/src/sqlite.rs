@@ -2,6 +2,7 @@
 
 use crate::catalogue::{Catalogue, Record};
 use crate::error::{Error, Result};
+use crate::keep::{CatalogueChange, Keep, KeepFuture};
 use indexmap::IndexMap;
 use rusqlite::{Connection, params};
 use std::path::{Path, PathBuf};
@@ -90,6 +91,61 @@ impl Store {
         let put = "INSERT OR REPLACE INTO pictures VALUES (?1, ?2)";
         self.connection.execute(put, params![key, png]).map_err(|e| fault(&self.path, &e))?;
         Ok(())
+    }
+}
+
+/// A catalogue file by its path, opened for every operation: several programs may use it in turns. A missing one is made when there is
+/// something to keep.
+pub struct SqliteFile(PathBuf);
+
+impl SqliteFile {
+    /// Names the file.
+    pub fn new(path: &Path) -> SqliteFile {
+        SqliteFile(path.to_path_buf())
+    }
+
+    /// What is asked of the file, if it is there.
+    fn ask<T: Default>(&self, question: impl FnOnce(Store, Catalogue) -> Result<T>) -> Result<T> {
+        if !self.0.is_file() {
+            return Ok(T::default());
+        }
+        let (store, catalogue) = Store::open(&self.0)?;
+        question(store, catalogue)
+    }
+
+    /// The file, made with its folder where it is missing.
+    fn make(&self) -> Result<(Store, Catalogue)> {
+        if let Some(folder) = self.0.parent() {
+            std::fs::create_dir_all(folder)
+                .map_err(|e| Error::Catalogue(format!("{} cannot be made: {e}", folder.display())))?;
+        }
+        Store::open(&self.0)
+    }
+}
+
+/// A future that is finished when it is made.
+fn done<'a, T: 'a>(result: Result<T>) -> KeepFuture<'a, T> {
+    Box::pin(std::future::ready(result))
+}
+
+impl Keep for SqliteFile {
+    fn read(&self) -> KeepFuture<'_, Catalogue> {
+        done(self.ask(|_, catalogue| Ok(catalogue)))
+    }
+
+    fn change<'a>(&'a self, change: CatalogueChange<'a>) -> KeepFuture<'a, ()> {
+        done(self.make().and_then(|(mut store, mut catalogue)| {
+            change(&mut catalogue);
+            store.save(&catalogue)
+        }))
+    }
+
+    fn picture<'a>(&'a self, key: &'a str) -> KeepFuture<'a, Option<Vec<u8>>> {
+        done(self.ask(|store, _| store.picture(key)))
+    }
+
+    fn keep_picture<'a>(&'a self, key: &'a str, png: &'a [u8]) -> KeepFuture<'a, ()> {
+        done(self.make().and_then(|(store, _)| store.keep_picture(key, png)))
     }
 }
 

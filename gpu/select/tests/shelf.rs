@@ -4,21 +4,30 @@ use admix_files::builtin;
 use admix_files::checkpoint::Checkpoint;
 use admix_select::card::Seen;
 use admix_select::compose::{Evidence, Settings, compose};
-use admix_select::shelf::{Files, Shelf, shipped_words, target};
+use admix_select::evidence::Files;
+use admix_select::folders::{self, shipped_words};
+use admix_select::shelf::target;
 use admix_select::sqlite::{FILE_NAME, Store};
-use admix_select::{Edits, Filter, Library, Suggestion};
+use admix_select::{Edits, Filter, Library, Result, Shelf, Suggestion};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 fn open(folders: &[PathBuf], built_in: bool) -> Shelf {
-    Shelf::open(folders, built_in, Path::new("no/such/own.sqlite"), &|_, _| {}, &AtomicBool::new(false)).expect("opens")
+    folders::open(folders, built_in, Path::new("no/such/own.sqlite"), &|_, _| {}, &AtomicBool::new(false))
+        .expect("opens")
+}
+
+/// The value of a future that never waits, as all are natively.
+fn now<T>(future: impl Future<Output = Result<T>>) -> T {
+    admix_files::ready(async { Ok(future.await) }).expect("never waits").expect("is kept")
 }
 
 fn suggest(prompt: &str, shelf: Shelf) -> (Suggestion, Library) {
     let model = Checkpoint::open(builtin::resolve_model("builtin").expect("ships")).expect("opens");
     let library = Library::new(shipped_words().expect("ships"), shelf.entries.clone());
     let filter = Filter { target: target(&model), ..Filter::default() };
-    let suggestion = compose(prompt, &library, &filter, &Files::new(shelf.paths.clone(), &model), &Settings::default());
+    let suggestion =
+        compose(prompt, &library, &filter, &Files::new(shelf.places.clone(), &model), &Settings::default());
     (suggestion, library)
 }
 
@@ -75,7 +84,7 @@ fn what_the_tensors_say_counts() {
     let model = Checkpoint::open(builtin::resolve_model("builtin").expect("ships")).expect("opens");
     let shelf = open(&[], true);
     let at = |name: &str| shelf.entries.iter().position(|e| e.name == name).expect("ships") as u32;
-    let files = Files::new(shelf.paths.clone(), &model);
+    let files = Files::new(shelf.places.clone(), &model);
     assert!(shelf.entries.iter().enumerate().all(|(i, _)| files.misfit(i as u32).is_none()));
     let itself = files.interference(at("neon"), at("neon")).expect("low rank");
     assert!((itself - 1.0).abs() < 1e-6, "{itself}");
@@ -87,7 +96,7 @@ fn what_the_tensors_say_counts() {
 fn folders_that_are_not_there_are_said_to_be() {
     let missing = PathBuf::from("no/such/folder");
     let error =
-        Shelf::open(&[missing], true, Path::new("no/own"), &|_, _| {}, &AtomicBool::new(false)).err().expect("fails");
+        folders::open(&[missing], true, Path::new("no/own"), &|_, _| {}, &AtomicBool::new(false)).err().expect("fails");
     assert!(error.is_user_fault() && error.to_string().contains("no/such/folder"), "{error}");
 }
 
@@ -101,9 +110,9 @@ fn what_a_person_says_wins_after_every_indexing() {
     let first = open(&folders, false);
     assert_eq!((first.entries.len(), first.homes.len()), (1, 1));
     let title = |t: &str| Edits { title: Some(t.into()), weight: Some(0.5), ..Edits::default() };
-    first.homes[0].edit(title("Mine")).expect("kept");
+    now(first.homes[0].edit(title("Mine")));
     let seen = Seen { text: "Darker.".into(), ..Seen::default() };
-    first.homes[0].keep_seen(seen, b"png").expect("kept");
+    now(first.homes[0].keep_seen(seen, b"png"));
     // Touched and renamed: indexed anew, and still the person's.
     std::fs::rename(&file, dir.path().join("other.safetensors")).expect("renamed");
     std::fs::write(dir.path().join("other.json"), r#"{"description": "theirs", "preferred weight": 1.2}"#)
@@ -111,15 +120,15 @@ fn what_a_person_says_wins_after_every_indexing() {
     let again = open(&folders, false);
     let card = again.entries[0].card();
     assert_eq!((again.entries[0].name.as_str(), card.title.as_str(), card.weight), ("other", "Mine", 0.5));
-    assert_eq!((card.seen.as_str(), again.homes[0].picture().expect("reads")), ("Darker.", Some(b"png".to_vec())));
-    again.homes[0].clear().expect("forgotten");
+    assert_eq!((card.seen.as_str(), now(again.homes[0].picture())), ("Darker.", Some(b"png".to_vec())));
+    now(again.homes[0].clear());
     assert_ne!(open(&folders, false).entries[0].card().title, "Mine");
     // The built-in ones have a catalogue of the person's own.
     let own = dir.path().join("own/catalogue.sqlite");
-    let built_in = |own: &Path| Shelf::open(&[], true, own, &|_, _| {}, &AtomicBool::new(false)).expect("opens");
+    let built_in = |own: &Path| folders::open(&[], true, own, &|_, _| {}, &AtomicBool::new(false)).expect("opens");
     let shelf = built_in(&own);
     let at = shelf.entries.iter().position(|e| e.name == "neon").expect("ships");
-    shelf.homes[at].edit(title("Tubes")).expect("kept");
+    now(shelf.homes[at].edit(title("Tubes")));
     assert_eq!(built_in(&own).entries[at].card().title, "Tubes");
 }
 
@@ -143,7 +152,7 @@ fn of_two_that_change_the_same_weights_one_is_left_out() {
             tags: Some(Vec::new()),
             ..Edits::default()
         };
-        home.edit(edits).expect("kept");
+        now(home.edit(edits));
     }
     let (suggestion, _) = suggest("a cat, zorgon, quibble", open(&folders, false));
     assert_eq!(suggestion.ranked().len(), 1);

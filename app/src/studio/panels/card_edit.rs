@@ -1,9 +1,7 @@
 //! A person's own words on an adapter: its card as the suggestions read it, to change, to forget the changes, or to have it told from
 //! pictures.
 
-#[cfg(not(target_arch = "wasm32"))]
-use admix_engine::select::Edits;
-use admix_engine::select::{Card, Kind};
+use admix_engine::select::{Card, Edits, Kind};
 use egui::{ComboBox, DragValue, Grid, RichText, TextEdit, Ui};
 
 use crate::studio::Studio;
@@ -15,7 +13,6 @@ pub struct Editing {
     /// Whose it is.
     pub reference: String,
     /// As it was when it was opened.
-    #[cfg_attr(target_arch = "wasm32", allow(dead_code))]
     before: Fields,
     /// As it is typed.
     pub fields: Fields,
@@ -60,7 +57,6 @@ impl Editing {
     }
 
     /// What differs from the card as it was opened.
-    #[cfg(not(target_arch = "wasm32"))]
     pub fn edits(&self) -> Edits {
         fn changed<T: Clone + PartialEq>(now: &T, before: &T) -> Option<T> {
             (now != before).then(|| now.clone())
@@ -99,11 +95,9 @@ pub fn show(studio: &mut Studio, ui: &Ui) {
         .show(ui.ctx(), |ui| asked = fields(editing, ui));
     match asked {
         Some(Asked::Describe) => studio.describe_card(),
-        #[cfg(not(target_arch = "wasm32"))]
         Some(Asked::Save) => studio.save_card(),
-        #[cfg(not(target_arch = "wasm32"))]
         Some(Asked::Clear) => studio.change_card(crate::studio::cards::Change::Clear),
-        _ => {}
+        None => {}
     }
     if !open {
         studio.close_card();

@@ -58,7 +58,7 @@ pub fn show(studio: &mut Studio, ui: &Ui) {
                         add = ui.button("Add to the mix").clicked();
                         is_tried = ui.button("Try it on").on_hover_text("The same picture without it and with it").clicked();
                         let help = "What the suggestions read of it, to change in your own words, or to be told from pictures";
-                        edit = cfg!(not(target_arch = "wasm32")) && ui.button("Edit card").on_hover_text(help).clicked();
+                        edit = ui.button("Edit card").on_hover_text(help).clicked();
                     });
                 }
             }
@@ -70,7 +70,6 @@ pub fn show(studio: &mut Studio, ui: &Ui) {
     if add {
         studio.use_adapter(&reference);
     }
-    #[cfg(not(target_arch = "wasm32"))]
     if edit {
         studio.edit_card(&reference);
     }

@@ -25,6 +25,8 @@ pub struct Glance {
     pub study: Option<Study>,
     /// The word or the chip.
     anchor: Rect,
+    /// Where the pictures were drawn last.
+    shown: Rect,
     since: f64,
     /// When the pointer was last near.
     near: f64,
@@ -44,7 +46,14 @@ impl Studio {
             Some(glance) if glance.offer.reference == offer.reference => glance.near = now,
             _ => {
                 self.close_glance();
-                self.suggest.glance = Some(Glance { offer: offer.clone(), study: None, anchor, since: now, near: now });
+                self.suggest.glance = Some(Glance {
+                    offer: offer.clone(),
+                    study: None,
+                    anchor,
+                    shown: Rect::NOTHING,
+                    since: now,
+                    near: now,
+                });
             }
         }
     }
@@ -87,6 +96,12 @@ fn place(galley: &Galley, origin: Pos2, offer: &Offer) -> Option<Rect> {
 /// Follows the pointer over the prompt, and draws what it rests on.
 pub fn show(studio: &mut Studio, ui: &Ui, galley: &Galley, origin: Pos2) {
     let (now, pointer) = ui.input(|i| (i.time, i.pointer.hover_pos()));
+    // A press on the button keeps them, however long it takes.
+    if let (Some(pointer), Some(glance)) = (pointer, &mut studio.suggest.glance)
+        && glance.shown.expand(8.0).contains(pointer)
+    {
+        glance.near = now;
+    }
     let pointer = pointer.filter(|_| !ui.input(|i| i.pointer.any_down()));
     let over = pointer.and_then(|pointer| {
         let mut offers = studio.suggest.offers.iter();
@@ -110,13 +125,11 @@ pub fn show(studio: &mut Studio, ui: &Ui, galley: &Galley, origin: Pos2) {
     let Some(glance) = &studio.suggest.glance else { return };
     let used = studio.document.uses(&glance.offer.reference);
     let at = glance.anchor.left_bottom() + vec2(0.0, 4.0);
-    let area = Area::new(egui::Id::unique("glance")).order(Order::Tooltip).fixed_pos(at).constrain(true);
+    let area = Area::new(egui::Id::unique("glance")).order(Order::Foreground).fixed_pos(at).constrain(true);
     let drawn = area.show(ui.ctx(), |ui| Frame::popup(ui.style()).show(ui, |ui| contents(glance, used, ui)).inner);
     let (rect, add) = (drawn.response.rect, drawn.inner);
-    if pointer.is_some_and(|p| rect.expand(8.0).contains(p))
-        && let Some(glance) = &mut studio.suggest.glance
-    {
-        glance.near = now;
+    if let Some(glance) = &mut studio.suggest.glance {
+        glance.shown = rect;
     }
     if add && let Some(offer) = studio.suggest.glance.as_ref().map(|g| g.offer.clone()) {
         studio.accept_offer(&offer);

@@ -3,6 +3,8 @@
 //! offered is found by a thread of its own (`cards.rs`), and the pictures with and without come from `glance.rs`.
 
 use std::ops::Range;
+use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use egui::text::{LayoutJob, TextFormat};
@@ -10,12 +12,12 @@ use egui::{FontId, Galley, Stroke, TextBuffer, Ui};
 
 use super::card_edit::Editing;
 use super::glance::Glance;
+use crate::io::library::Places;
 use crate::studio::Studio;
-#[cfg(not(target_arch = "wasm32"))]
-use crate::studio::cards::{Answer, Ask, Cards, Offered};
+use crate::studio::cards::{Answer, Ask, Cards, Kind, Offered, Progress};
 use crate::studio::study::Study;
 use crate::studio::theme::palette;
-use crate::studio::widgets::chip;
+use crate::studio::widgets::{Icon, chip, icon_button};
 
 /// Size of the prompt's letters, as the field has it.
 pub const PROMPT_SIZE: f32 = 15.0;
@@ -57,23 +59,50 @@ pub struct Suggest {
     pub editing: Option<Editing>,
     /// The prompt that the marks were made for, or cut down to.
     marked: String,
-    #[cfg(not(target_arch = "wasm32"))]
+    /// Adapters that came one by one, as the shelf had them when it was last looked at.
+    loose: Option<Loose>,
+    /// The prompt as it was at the start: the tab reads no cards before another one is typed.
+    #[cfg(target_arch = "wasm32")]
+    first: Option<String>,
+    /// A card that was asked for before cards were read.
+    pub(in crate::studio) wanted: Option<String>,
+    /// Reading was given up.
+    given_up: bool,
     pub(in crate::studio) cards: Option<Cards>,
 }
 
+/// Adapters on the shelf that came one by one, and what they were told by.
+struct Loose {
+    adapters: Rc<Vec<(String, String)>>,
+    watched: Vec<PathBuf>,
+    references: Arc<Vec<String>>,
+}
+
 /// Brings offers and marks up to date with the prompt. Cheap: the work is done elsewhere.
-#[cfg(not(target_arch = "wasm32"))]
 pub fn update(studio: &mut Studio, ui: &Ui) {
     let prompt = studio.document.recipe.sample.prompt.clone().unwrap_or_default();
     studio.suggest.follow(&prompt);
-    let context = ui.ctx().clone();
-    let ask =
-        Ask { base: studio.document.recipe.base.reference.clone(), folders: studio.prefs.watched.clone(), prompt };
-    let Some(cards) = &mut studio.suggest.cards else {
-        studio.suggest.cards = Cards::start(move || context.request_repaint());
+    if studio.suggest.cards.is_none() {
+        if is_time(studio, &prompt) {
+            let context = ui.ctx().clone();
+            studio.suggest.cards = Cards::start(move || context.request_repaint());
+            // The same question once more, to what is there now.
+            ui.ctx().request_repaint();
+        }
         return;
+    }
+    let places = Places {
+        base: studio.document.recipe.base.reference.clone(),
+        folders: studio.prefs.watched.clone(),
+        files: loose(studio),
     };
+    let ask = Ask { places, prompt };
+    let wanted = studio.suggest.wanted.take();
+    let Some(cards) = &mut studio.suggest.cards else { return };
     cards.ask(ask.clone());
+    if let Some(reference) = wanted {
+        cards.card(&reference);
+    }
     let answers: Vec<Answer> = std::iter::from_fn(|| cards.answer()).collect();
     for answer in answers {
         match answer {
@@ -81,26 +110,54 @@ pub fn update(studio: &mut Studio, ui: &Ui) {
             Answer::Offered(offered) if offered.prompt != ask.prompt => {}
             Answer::Offered(offered) => studio.suggest.take(offered),
             Answer::Card(reference, card) => studio.suggest.editing = Some(Editing::of(reference, &card)),
+            Answer::GivenUp(given_up) => studio.suggest.given_up = given_up,
             Answer::Trouble(line) => studio.notices.error(line),
         }
     }
 }
 
-/// Brings offers and marks up to date with the prompt.
+/// Whether cards are to be read.
+#[cfg(not(target_arch = "wasm32"))]
+fn is_time(_: &mut Studio, _: &str) -> bool {
+    true
+}
+
+/// Whether cards are to be read. In the tab word vectors and adapters come over the network, some megabytes: not before a prompt is typed, a
+/// card is asked for, or the first picture is made.
 #[cfg(target_arch = "wasm32")]
-pub fn update(studio: &mut Studio, _ui: &Ui) {
-    let prompt = studio.document.recipe.sample.prompt.clone().unwrap_or_default();
-    studio.suggest.follow(&prompt);
+fn is_time(studio: &mut Studio, prompt: &str) -> bool {
+    let is_typed = studio.suggest.first.get_or_insert_with(|| prompt.to_owned()) != prompt;
+    is_typed || studio.suggest.wanted.is_some() || !studio.history.entries.is_empty() && !studio.desk.is_busy()
+}
+
+/// Adapters on the shelf that came one by one.
+fn loose(studio: &mut Studio) -> Arc<Vec<String>> {
+    let adapters = studio.shelf.adapters();
+    let watched = &studio.prefs.watched;
+    if let Some(held) = &studio.suggest.loose
+        && Rc::ptr_eq(&held.adapters, &adapters)
+        && held.watched == *watched
+    {
+        return held.references.clone();
+    }
+    let references = Arc::new(studio.shelf.loose(watched));
+    studio.suggest.loose = Some(Loose { adapters, watched: watched.clone(), references: references.clone() });
+    references
 }
 
 impl Suggest {
-    #[cfg(not(target_arch = "wasm32"))]
     fn take(&mut self, offered: Offered) {
         let mut marks: Vec<_> = offered.offers.iter().map(|o| o.place.clone()).collect();
         marks.sort_by_key(|m| m.start);
         marks.dedup();
         (self.marks, self.marked) = (marks, offered.prompt);
         (self.offers, self.candidates, self.seconds) = (offered.offers, offered.candidates, offered.seconds);
+    }
+
+    /// Whether the reading of cards was given up (tests look at it).
+    #[cfg(test)]
+    pub fn is_given_up(&self) -> bool {
+        self.given_up
     }
 
     /// Until the next answer, what stands before the first change keeps its marks.
@@ -147,8 +204,43 @@ fn parts<'a>(text: &'a str, marks: &[Range<usize>]) -> Vec<(&'a str, bool)> {
     out
 }
 
+/// Seconds after which reading is shown: most of it is over sooner.
+const SHOWN_AFTER: f64 = 0.4;
+
+/// How far the reading of cards is, a row each, with a way to give it up.
+fn progress(studio: &mut Studio, ui: &mut Ui) {
+    let Some(cards) = &studio.suggest.cards else { return };
+    let soft = palette(ui).soft;
+    for Progress { kind, done, of, seconds } in cards.progress() {
+        ui.ctx().request_repaint_after(std::time::Duration::from_millis(200));
+        if seconds < SHOWN_AFTER {
+            continue;
+        }
+        let (what, help) = match kind {
+            Kind::Reading => ("Reading cards", "Stop reading cards; what is read is kept"),
+            Kind::Hashing => ("Fingerprints of large adapters", "Stop making fingerprints of large adapters"),
+        };
+        ui.horizontal(|ui| {
+            if icon_button(ui, Icon::Cross, help).clicked() {
+                cards.give_up(kind);
+            }
+            let far = if of > 0 { format!("{what}: {done} of {of}") } else { what.to_owned() };
+            ui.label(egui::RichText::new(far).small().color(soft));
+        });
+    }
+    if studio.suggest.given_up {
+        ui.horizontal(|ui| {
+            ui.label(egui::RichText::new("Not all cards are read.").small().color(soft));
+            if ui.small_button("Read on").clicked() {
+                cards.read_on();
+            }
+        });
+    }
+}
+
 /// Draws the offers.
 pub fn show(studio: &mut Studio, ui: &mut Ui) {
+    progress(studio, ui);
     let used: Vec<&str> = studio.document.recipe.adapters.iter().map(|a| a.source.reference.as_str()).collect();
     let open: Vec<Offer> =
         studio.suggest.offers.iter().filter(|o| !used.contains(&o.reference.as_str())).cloned().collect();

@@ -142,3 +142,104 @@ fn own_folders_are_offered_and_cards_can_be_changed() {
     let editing = h.state().suggest.editing.as_ref().expect("is open");
     assert_eq!(editing.fields.title, "Zorgon");
 }
+
+#[test]
+fn the_pointer_on_a_word_shows_it_with_and_without() {
+    let mut h = offered("pixel art, red apple");
+    rest(&mut h);
+    assert_eq!(h.state().suggest.offers[0].place, 0..9);
+    let field = h.get_by_label("Prompt").rect();
+    h.hover_at(field.left_top() + egui::vec2(24.0, 12.0));
+    until(&mut h, "a glance", |s| {
+        s.suggest.glance.as_ref().is_some_and(|g| g.offer.name == "pixel" && g.study.is_some())
+    });
+    until(&mut h, "both pictures", |s| s.suggest.glance.as_ref().is_some_and(|g| g.is_done()));
+    h.get_by_label("Add pixel").hover();
+    h.step();
+    assert!(h.state().suggest.glance.is_some(), "the way to the button gives nothing up");
+    h.get_by_label("Add pixel").click();
+    until(&mut h, "the row", |s| s.document.uses("builtin:pixel"));
+    // Away from the words it closes.
+    let mut h = offered("pixel art, red apple");
+    h.hover_at(field.left_top() + egui::vec2(24.0, 12.0));
+    until(&mut h, "a glance", |s| s.suggest.glance.is_some());
+    h.hover_at(egui::pos2(640.0, 300.0));
+    until(&mut h, "no glance", |s| s.suggest.glance.is_none());
+    // The chip below the prompt does the same.
+    h.get_by_label("+ pixel").hover();
+    until(&mut h, "a glance of the chip", |s| s.suggest.glance.is_some());
+}
+
+/// A copy of a built-in adapter with the first bytes of its tensors changed and a tail that makes it too large to be hashed on the way.
+fn other(name: &str, dir: &std::path::Path, of: &str) -> std::path::PathBuf {
+    let mut bytes = std::fs::read(builtin::resolve_adapter(of).expect("ships")).expect("reads");
+    let header = u64::from_le_bytes(bytes[..8].try_into().expect("eight")) as usize;
+    let mut head: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).expect("JSON");
+    let data = bytes.split_off(8 + header);
+    let more = 600 << 10;
+    head["zz.alpha"] =
+        serde_json::json!({"dtype": "U8", "shape": [more], "data_offsets": [data.len(), data.len() + more]});
+    head["__metadata__"] = serde_json::json!({"ss_output_name": name, "modelspec.trigger_phrase": "zorgon"});
+    let head = head.to_string();
+    let mut file = (head.len() as u64).to_le_bytes().to_vec();
+    file.extend(head.into_bytes());
+    file.extend(data);
+    file.extend(std::iter::repeat_n(name.len() as u8, more));
+    let path = dir.join(format!("{name}.safetensors"));
+    std::fs::write(&path, file).expect("written");
+    path
+}
+
+#[test]
+fn dropped_files_are_offered_and_hashed_in_the_background() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = other("dropped", dir.path(), "builtin:neon");
+    let reference = file.display().to_string();
+    let mut h = harness();
+    h.state_mut().document.recipe.sample.prompt = Some("red apple, zorgon".into());
+    rest(&mut h);
+    h.state_mut().take_files(std::iter::once(crate::io::dropped::from_path(&file)));
+    until(&mut h, "the dropped file", |s| s.suggest.offers.iter().any(|o| o.reference == reference));
+    // Its card is kept, and known by its tensors once they are hashed.
+    let own = crate::io::own_catalogue().expect("tests have one");
+    let kept = || admix_engine::select::sqlite::Store::open(&own).expect("opens").1;
+    until(&mut h, "its hash", |_| kept().files.get(&reference).is_some_and(|r| r.key.is_some()));
+    h.state_mut().edit_card(&reference);
+    until(&mut h, "its card", |s| s.suggest.editing.is_some());
+    if let Some(editing) = &mut h.state_mut().suggest.editing {
+        editing.fields.triggers = "quibble".into();
+    }
+    h.state_mut().save_card();
+    h.state_mut().document.recipe.sample.prompt = Some("red apple, quibble".into());
+    until(&mut h, "its new word", |s| s.suggest.offers.iter().any(|o| o.words == "quibble"));
+    let key = kept().files[&reference].key.clone().expect("is hashed");
+    assert_eq!(kept().edits[&key].triggers.as_deref(), Some(["quibble".to_owned()].as_slice()));
+    // Off the shelf, out of the offers.
+    h.state_mut().shelf.remove(&reference);
+    until(&mut h, "no offer", |s| s.suggest.offers.is_empty());
+}
+
+#[test]
+fn reading_can_be_given_up_and_taken_up_again() {
+    use crate::studio::cards::Kind;
+    let dir = tempfile::tempdir().expect("a folder");
+    let shipped = builtin::resolve_adapter("builtin:neon").expect("ships");
+    for n in 0..400 {
+        std::fs::copy(&shipped, dir.path().join(format!("thing_{n}.safetensors"))).expect("copied");
+    }
+    let mut h = offered("red apple, neon");
+    h.state_mut().prefs.watched.push(dir.path().to_path_buf());
+    let reading = |s: &Studio| {
+        let cards = s.suggest.cards.as_ref().expect("started");
+        cards.progress().into_iter().find(|p| p.kind == Kind::Reading && p.of > 0)
+    };
+    until(&mut h, "reading", |s| reading(s).is_some());
+    h.state().suggest.cards.as_ref().expect("started").give_up(Kind::Reading);
+    until(&mut h, "the end of it", |_| true);
+    until(&mut h, "the offer to go on", |s| reading(s).is_none());
+    until(&mut h, "the button", |s| s.suggest.is_given_up());
+    h.step();
+    h.get_by_label("Read on").click();
+    until(&mut h, "all of them", |s| s.suggest.offers.iter().any(|o| o.reference.contains("thing_")));
+    assert!(!h.state().suggest.is_given_up());
+}
