@@ -1,11 +1,13 @@
-// y = activation((x - mean) rstd gamma + beta), written into a picture with a zero border of `border` pixels, so that a convolution can follow
-// without bounds checks. Four channels a thread. Mirrors kernels/group_norm.rs.
+// y = activation((x - mean) rstd gamma + beta), written into a picture whose pixel (top, left) is x's first, zero where x has none, so that a
+// convolution can follow without bounds checks. x may be a strip of rows: then only y's pixels from `first` on are written, and top may have
+// wrapped below 0. Four channels a thread. Mirrors kernels/group_norm.rs.
 #include "shared/activation"
 
 struct Params {
   h: u32, w: u32, out_w: u32, out_hw: u32,
   ld4: u32, c: u32, groups: u32, per_group: u32,
-  border: u32, act: u32, total: u32, row_groups: u32,
+  left: u32, act: u32, total: u32, row_groups: u32,
+  top: u32, first: u32, pad0: u32, pad1: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
@@ -16,8 +18,9 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let at = (wg.y * p.row_groups + wg.x) * 64u + lane;
-  if (at >= p.total) { return; }
+  let nth = (wg.y * p.row_groups + wg.x) * 64u + lane;
+  if (nth >= p.total) { return; }
+  let at = p.first * p.ld4 + nth;
   let pixel = at / p.ld4;
   let c4 = at - pixel * p.ld4;
   let sample = pixel / p.out_hw;
@@ -25,8 +28,8 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
   let oy = q / p.out_w;
   let ox = q - oy * p.out_w;
   // Wraps below the border; one comparison then covers both sides.
-  let iy = oy - p.border;
-  let ix = ox - p.border;
+  let iy = oy - p.top;
+  let ix = ox - p.left;
   if (iy >= p.h || ix >= p.w) {
     y[at] = vec4<f32>(0.0);
     return;

@@ -1,6 +1,13 @@
 """The fixture pipelines: diffusers configs at random weights, one function each."""
 
-from diffusers import AutoencoderKL, DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    PNDMScheduler,
+    UNet2DConditionModel,
+)
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
@@ -168,7 +175,11 @@ def xl_scheduler():
     return EulerDiscreteScheduler(**BETAS, timestep_spacing="leading", steps_offset=1)
 
 
-# Pipelines beyond Stable Diffusion 1 and 2 (make_families.py). Their weights are synthetic and not committed.
+# What SD-Turbo's and SDXL-Turbo's scheduler files say: one to four steps from the noisiest timestep on.
+TURBO = {**BETAS, "timestep_spacing": "trailing", "steps_offset": 1}
+
+# Pipelines beyond Stable Diffusion 1 and 2 (make_families.py). Their weights are synthetic and not committed. `few`: runs of few steps without
+# guidance, (sampler, steps).
 FAMILIES = {
     # Widths and heads such that an sgm file of it can be understood without its configuration.
     "sdxl_tiny": dict(
@@ -213,5 +224,24 @@ FAMILIES = {
         text=lambda: text(24, 30, 2, 3),
         scheduler=pndm,
         latent=(12, 8),
+    ),
+    # Stable Diffusion 2's networks, distilled to few steps.
+    "sd_turbo_tiny": dict(
+        unet=lambda: unet((12, 20), 1, 40, [2, 4], 4, 16, linear=True),
+        vae=lambda: vae((8, 16), 1, 4, 32),
+        text=lambda: text(40, 72, 2, 4, act="gelu", pad=0),
+        scheduler=lambda: EulerDiscreteScheduler(**TURBO),
+        latent=(12, 8),
+        few=(("euler_normal", 1), ("euler_normal", 4)),
+    ),
+    # SDXL's. Its ancestral sampler draws nothing in its last step, so that one step has no noise but the first.
+    "sdxl_turbo_tiny": dict(
+        unet=lambda: xl_unet((16, 24, 32), 1, (1, 1, 2), 60, [2, 2, 4], 4, 16, 22, 6),
+        vae=lambda: vae((8, 12, 12), 1, 4, 64, scaling=0.13025),
+        text=lambda: text(24, 30, 2, 3),
+        text_2=lambda: text(36, 41, 3, 4, act="gelu", pad=0, projection=22),
+        scheduler=lambda: EulerAncestralDiscreteScheduler(**TURBO),
+        latent=(10, 6),
+        few=(("euler_ancestral_normal", 1), ("euler_normal", 1), ("euler_normal", 4)),
     ),
 }

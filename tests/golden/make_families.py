@@ -1,4 +1,4 @@
-"""Model fixtures beyond Stable Diffusion 1 and 2: SDXL, its refiner, LCM, inpainting. As make_models.py, but all synthetic:
+"""Model fixtures beyond Stable Diffusion 1 and 2: SDXL, its refiner, LCM, inpainting, SD-Turbo and SDXL-Turbo. As make_models.py, but all synthetic:
 models/NAME (configs), models/NAME.weights.json and models/NAME.golden.safetensors."""
 
 import copy
@@ -217,6 +217,9 @@ def golden(pipe, name: str, c: dict) -> None:
             oracle.picture(pipe, t[f"latents.{sampler}"]).save(OUT / f"{name}.{sampler}.png", optimize=False, compress_level=9)
         elif sampler == "euler_normal" and xl:
             keep(f"sized.{sampler}", lambda p, d: run(p, d, **SIZES))
+    for sampler, steps in c.get("few", ()):
+        run = lambda p, d: sample(p, sampler, d(t["noise"]), {k: d(v) for k, v in embeds.items()}, steps=steps, cfg=0.0)
+        keep(f"few.{sampler}.{steps}", run)
     h, w = c["latent"]
     info |= {"width": w * pipe.vae_scale_factor, "height": h * pipe.vae_scale_factor, "sizes": SIZES, "unet_timesteps": TIMESTEPS}
     store.save(OUT / f"{name}.golden.safetensors", t, {"admix_golden": json.dumps(info)})

@@ -13,6 +13,7 @@ import transformers
 from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionPipeline,
@@ -32,6 +33,7 @@ torch.set_grad_enabled(False)
 SAMPLERS = {
     "euler_normal": (EulerDiscreteScheduler, {}),
     "euler_karras": (EulerDiscreteScheduler, {"use_karras_sigmas": True}),
+    "euler_ancestral_normal": (EulerAncestralDiscreteScheduler, {}),
     "ddim_normal": (DDIMScheduler, {}),
     "dpmpp_2m_normal": (DPMSolverMultistepScheduler, {}),
     "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),

@@ -6,12 +6,15 @@
 pub mod synthetic;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use admix_engine::Session;
 use admix_engine::files::safetensors::Index;
-use admix_engine::files::{ByteSource, FileSource, ready};
-use admix_engine::tensor::DeviceOptions;
+use admix_engine::files::{ByteSource, Checkpoint, DType, FileSource, ready};
+use admix_engine::model::store::Store;
+use admix_engine::model::text::{Reading, TextEncoder};
+use admix_engine::tensor::kernels::Source;
+use admix_engine::tensor::{DeviceOptions, Gpu, Recorder};
 use serde_json::Value;
 
 /// The folder of fixtures.
@@ -81,6 +84,49 @@ impl Golden {
     pub fn about(&self) -> Value {
         serde_json::from_str(&self.index.metadata["admix_golden"]).expect("JSON")
     }
+}
+
+/// Packs a checkpoint's tensors into every slot of a store.
+pub fn fill(store: &Store, checkpoint: &Checkpoint) {
+    let gpu = store.gpu();
+    let mut rec = Recorder::new(gpu);
+    for (name, slot) in store.slots() {
+        let source = match checkpoint.tensor(name).expect("every slot has a tensor").info.dtype {
+            DType::F16 => Source::f16(gpu, name, &ready(checkpoint.read_raw(name)).expect("reads")),
+            _ => Source::f32(gpu, name, &ready(checkpoint.read_f32(name)).expect("reads")),
+        };
+        slot.fill(&mut rec, &source.expect("fits")).expect("packs");
+    }
+    rec.finish().submit();
+}
+
+/// Token ids of a fixture, and how many texts of which length they are.
+pub type Ids = (Vec<f32>, [usize; 2]);
+
+/// What SDXL's text encoders say of token ids [n, length]: their states joined feature by feature, counted from the end as `--clip-skip` does, and
+/// the projected rows of the end tokens.
+pub fn read_text(gpu: &Arc<Gpu>, encoders: &[(&TextEncoder, Ids)], skip: usize) -> (Vec<f32>, Vec<f32>) {
+    let (mut joined, mut pooled): (Vec<Vec<f32>>, Vec<f32>) = Default::default();
+    for (text, (ids, [n, length])) in encoders {
+        let pass = text.record(gpu, *n, Reading { skip: skip - 1, normed: false, pooled: true }).expect("records");
+        let bits: Vec<f32> = ids.iter().map(|i| f32::from_bits(*i as u32)).collect();
+        pass.tokens.write(gpu, &bits);
+        pass.program.submit();
+        let states = pollster::block_on(pass.states.read(gpu)).expect("reads back");
+        joined.resize(n * length, Vec::new());
+        for (row, state) in joined.iter_mut().zip(states.chunks(text.width())) {
+            row.extend_from_slice(state);
+        }
+        if let Some(projected) = &pass.projected {
+            let all = pollster::block_on(projected.read(gpu)).expect("reads back");
+            for (i, ids) in ids.chunks(*length).enumerate() {
+                let ids: Vec<u32> = ids.iter().map(|v| *v as u32).collect();
+                let at = (i * length + text.pooled_at(&ids)) * projected.cols;
+                pooled.extend_from_slice(&all[at..at + projected.cols]);
+            }
+        }
+    }
+    (joined.concat(), pooled)
 }
 
 /// Relative L2 distance, f64 sums; infinite where a value is not finite.

@@ -1,20 +1,20 @@
-//! SDXL, its refiner, LCM and inpainting against diffusers at random small configurations: one pass of each network to 1e-4, latents after 20 steps with
+//! SDXL, its refiner, the Turbo models, LCM and inpainting against diffusers at random small configurations: one pass of each network to 1e-4, latents after 20 steps with
 //! guidance to 1e-3, pictures to 45 dB; single passes in both kernel tiers.
 
 use std::collections::HashMap;
 use std::path::Path;
 
+use admix_engine::files::DType;
 use admix_engine::files::checkpoint::Checkpoint;
-use admix_engine::files::{DType, ready};
 use admix_engine::mix::recipe::{Recipe, Sample};
 use admix_engine::model::store::Store;
-use admix_engine::model::text::{Reading, TextEncoder};
+use admix_engine::model::text::TextEncoder;
 use admix_engine::model::unet::{Extras, UNet};
 use admix_engine::render::to_nhwc;
-use admix_engine::tensor::kernels::{Picture as Size, Source};
+use admix_engine::tensor::kernels::Picture as Size;
 use admix_engine::tensor::{DeviceOptions, Gpu, Recorder, Tensor, Tier};
 use admix_engine::{Control, Given, Picture, Rendered};
-use admix_tests::{Golden, distance, golden, pipeline, psnr, scratch, session, synthetic};
+use admix_tests::{Golden, distance, fill, golden, pipeline, psnr, read_text, scratch, session, synthetic};
 use serde_json::Value;
 
 const PASS: f64 = 1e-4;
@@ -27,44 +27,14 @@ fn near(what: &str, found: &[f32], expected: &[f32]) {
     assert!(far <= PASS, "{what}: {far:.2e}");
 }
 
-fn fill(store: &Store, checkpoint: &Checkpoint) {
-    let gpu = store.gpu();
-    let mut rec = Recorder::new(gpu);
-    for (name, slot) in store.slots() {
-        let source = Source::f16(gpu, name, &ready(checkpoint.read_raw(name)).expect("reads")).expect("fits");
-        slot.fill(&mut rec, &source).expect("packs");
-    }
-    rec.finish().submit();
-}
-
 /// Text encoders: states joined feature by feature, and the pooled row of the end token.
 fn check_text(gpu: &std::sync::Arc<Gpu>, name: &str, golden: &Golden, encoders: &[(&TextEncoder, &str)]) {
     for skip in [2, 3] {
-        let mut joined: Vec<Vec<f32>> = Vec::new();
-        for (text, key) in encoders {
-            let (ids, [n, length]) = golden.tensor::<2>(key);
-            let pass = text.record(gpu, n, Reading { skip: skip - 1, normed: false, pooled: true }).expect("records");
-            let bits: Vec<f32> = ids.iter().map(|i| f32::from_bits(*i as u32)).collect();
-            pass.tokens.write(gpu, &bits);
-            pass.program.submit();
-            let states = pollster::block_on(pass.states.read(gpu)).expect("reads back");
-            joined.resize(n * length, Vec::new());
-            for (row, state) in joined.iter_mut().zip(states.chunks(text.width())) {
-                row.extend_from_slice(state);
-            }
-            if let Some(projected) = &pass.projected {
-                let all = pollster::block_on(projected.read(gpu)).expect("reads back");
-                let rows = ids.chunks(length).enumerate().flat_map(|(i, ids)| {
-                    let ids: Vec<u32> = ids.iter().map(|v| *v as u32).collect();
-                    let at = (i * length + text.pooled_at(&ids)) * projected.cols;
-                    all[at..at + projected.cols].to_vec()
-                });
-                let found: Vec<f32> = rows.collect();
-                near(&format!("{name} pooled {:?}", gpu.tier), &found, &golden.tensor::<2>("text.out.pooled").0);
-            }
-        }
+        let given: Vec<_> = encoders.iter().map(|(text, key)| (*text, golden.tensor::<2>(key))).collect();
+        let (states, pooled) = read_text(gpu, &given, skip);
+        near(&format!("{name} pooled {:?}", gpu.tier), &pooled, &golden.tensor::<2>("text.out.pooled").0);
         let key = format!("text.out.clip_skip_{skip}");
-        near(&format!("{name} {key} {:?}", gpu.tier), &joined.concat(), &golden.tensor::<3>(&key).0);
+        near(&format!("{name} {key} {:?}", gpu.tier), &states, &golden.tensor::<3>(&key).0);
     }
 }
 
@@ -204,7 +174,9 @@ fn check_renders(name: &str) {
 
 #[test]
 fn networks_of_every_family_match_diffusers() {
-    for name in ["sdxl_tiny", "sdxl_odd", "refiner_tiny", "lcm_tiny", "inpaint_tiny"] {
+    for name in
+        ["sdxl_tiny", "sdxl_odd", "refiner_tiny", "lcm_tiny", "inpaint_tiny", "sd_turbo_tiny", "sdxl_turbo_tiny"]
+    {
         for tier in [Tier::Cpu, Tier::Gpu] {
             check_networks(name, tier);
         }
@@ -225,6 +197,35 @@ fn the_refiner_matches_diffusers() {
 #[test]
 fn a_model_that_reads_the_guidance_scale_matches_diffusers() {
     check_renders("lcm_tiny");
+}
+
+/// SD-Turbo and SDXL-Turbo as they are used: one to four steps from the noisiest timestep on (`timestep_spacing` trailing, from the scheduler's
+/// file), no guidance. In one step, ComfyUI's `sgm_uniform` begins there too.
+#[test]
+fn turbo_models_match_diffusers_in_few_steps() {
+    for name in ["sd_turbo_tiny", "sdxl_turbo_tiny"] {
+        check_renders(name);
+        let golden_file = Golden::open(&format!("models/{name}"));
+        let (about, given) = (golden_file.about(), given(&golden_file));
+        let mut runs = 0;
+        for key in golden_file.names().filter(|k| k.starts_with("few.")) {
+            let [_, run, steps] = key.split('.').collect::<Vec<_>>()[..] else { panic!("{key}: few.RUN.STEPS") };
+            let mut recipe = recipe(&pipeline(name), run, &about);
+            (recipe.sample.steps, recipe.sample.cfg) = (steps.parse().ok(), Some(1.0));
+            let schedules: &[&str] = if steps == "1" { &["normal", "sgm_uniform"] } else { &["normal"] };
+            for schedule in schedules {
+                recipe.sample.schedule = Some((*schedule).into());
+                let done = render(&recipe, &given);
+                let (expected, shape) = golden_file.tensor::<4>(key);
+                assert_eq!(done.shape, shape, "{name} {key}");
+                let far = distance(&done.latents, &expected);
+                println!("{name} {key} {schedule}: {far:.1e}");
+                assert!(far <= LATENTS, "{name} {key} {schedule}: latents differ by {far:.2e}");
+            }
+            runs += 1;
+        }
+        assert!(runs >= 2, "{name} has {runs} runs of few steps");
+    }
 }
 
 #[test]

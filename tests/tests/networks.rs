@@ -3,31 +3,18 @@
 
 use std::collections::HashMap;
 
+use admix_engine::files::DType;
 use admix_engine::files::checkpoint::Checkpoint;
-use admix_engine::files::{DType, ready};
 use admix_engine::model::store::Store;
 use admix_engine::model::text::{Reading, TextEncoder};
 use admix_engine::model::unet::{Extras, UNet};
 use admix_engine::model::vae::Vae;
 use admix_engine::render::to_nhwc;
-use admix_engine::tensor::kernels::{Picture, Source};
+use admix_engine::tensor::kernels::Picture;
 use admix_engine::tensor::{Gpu, Program, Recorder, Tensor};
-use admix_tests::{Golden, distance, pipeline, session};
+use admix_tests::{Golden, distance, fill, pipeline, session};
 
 const BOUND: f64 = 1e-4;
-
-fn fill(store: &Store, checkpoint: &Checkpoint) {
-    let gpu = store.gpu();
-    let mut rec = Recorder::new(gpu);
-    for (name, slot) in store.slots() {
-        let source = match checkpoint.tensor(name).expect("every slot has a tensor").info.dtype {
-            DType::F16 => Source::f16(gpu, name, &ready(checkpoint.read_raw(name)).expect("reads")),
-            _ => Source::f32(gpu, name, &ready(checkpoint.read_f32(name)).expect("reads")),
-        };
-        slot.fill(&mut rec, &source.expect("fits")).expect("packs");
-    }
-    rec.finish().submit();
-}
 
 fn run(gpu: &Gpu, input: &Tensor, data: &[f32], program: &Program, output: &Tensor) -> Vec<f32> {
     input.write(gpu, data);

@@ -5,6 +5,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
+use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -13,7 +14,11 @@ use admix_engine::files::config::{TextConfig, UNetConfig, VaeConfig};
 use admix_engine::files::layout::{text_tensors, unet_tensors, vae_tensors};
 use admix_engine::files::safetensors::{FileWriter, TensorSpec};
 use admix_engine::mix::recipe::{Recipe, Sample};
-use admix_engine::tensor::DeviceOptions;
+use admix_engine::model::store::Store;
+use admix_engine::model::unet::{Extras, UNet};
+use admix_engine::model::vae::Vae;
+use admix_engine::tensor::kernels::Picture as Size;
+use admix_engine::tensor::{DeviceOptions, Gpu, Tensor, Tier};
 use admix_engine::{Control, Given, Session};
 
 /// Counts what this process has on its heap: on a software adapter the device's memory is the machine's, and only this tells them apart.
@@ -89,6 +94,21 @@ fn shapes(unet: &str, texts: &[&str]) -> Vec<(String, Vec<usize>)> {
     all.into_iter().collect()
 }
 
+/// A line of the table in docs/real-widths.md, after its head.
+fn row(line: &str) {
+    static HEAD: Once = Once::new();
+    HEAD.call_once(|| {
+        print!("\n| Model | File | Largest tensor | Peak of the host's heap | Weights on the device | Peak of the process, device included ");
+        println!("| Load | Text | Step | Decode | In all |\n|{}", "---|".repeat(11));
+    });
+    println!("| {line} |");
+}
+
+/// Begins counting [`resident`] anew (Linux: proc(5), `clear_refs`); where that cannot be done it counts from the first model on.
+fn forget_resident() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
 /// Peak resident memory of this process in MB.
 fn resident() -> u64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -99,7 +119,7 @@ fn resident() -> u64 {
 /// One step at 8 x 8 latents with guidance, at WebGPU's default limits. Nothing but the file's shapes says what it is.
 fn check(name: &str, family: &str, dtype: DType, shapes: &[(String, Vec<usize>)]) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join(format!("{name}.safetensors"));
+    let file = folder.path().join("model.safetensors");
     write(&file, shapes, dtype);
     let largest = shapes.iter().map(|(_, s)| s.iter().product::<usize>() * dtype.size()).max().unwrap_or(0);
     let options = DeviceOptions { default_limits: true, ..Default::default() };
@@ -112,25 +132,22 @@ fn check(name: &str, family: &str, dtype: DType, shapes: &[(String, Vec<usize>)]
         height: Some(64),
         ..Sample::default()
     };
+    forget_resident();
     PEAK.store(NOW.load(Ordering::Relaxed), Ordering::Relaxed);
     let clock = Instant::now();
     let done =
         pollster::block_on(session.render(&recipe, &Given::default(), &mut Control::default())).expect("renders");
     let (peak, seconds) = (PEAK.load(Ordering::Relaxed) >> 20, done.seconds);
-    println!(
-        "{name}: file {} MB, largest tensor {} MB | heap peak {peak} MB | weights on the device {} MB, resident peak {} MB | open {:.1} s, \
-         weights {:.1} s, text {:.1} s, step {:.1} s, decode {:.1} s, in all {:.1} s",
+    let sizes = format!(
+        "{} MB | {} MB | {peak} MB | {} MB | {} MB",
         std::fs::metadata(&file).map_or(0, |m| m.len()) >> 20,
         largest >> 20,
         session.model_bytes() >> 20,
         resident(),
-        seconds.load,
-        seconds.mix,
-        seconds.text,
-        seconds.denoise,
-        seconds.decode,
-        clock.elapsed().as_secs_f64()
     );
+    let times = [seconds.load + seconds.mix, seconds.text, seconds.denoise, seconds.decode];
+    let times = times.map(|s| format!("{s:.1} s")).join(" | ");
+    row(&format!("{name} | {sizes} | {times} | {:.1} s", clock.elapsed().as_secs_f64()));
     assert_eq!(done.model.family, family);
     assert!(done.latents.iter().all(|v| v.is_finite()));
     assert!(peak as f64 <= 1.1 * (largest >> 20) as f64 + 200.0, "{name}: {peak} MB on the heap");
@@ -139,19 +156,19 @@ fn check(name: &str, family: &str, dtype: DType, shapes: &[(String, Vec<usize>)]
 #[test]
 #[ignore = "heavy: 2 GB"]
 fn sd15_at_its_real_widths() {
-    check("sd15", "sd1", DType::F16, &shapes(SD15, &[CLIP_L]));
+    check("SD 1.5, f16", "sd1", DType::F16, &shapes(SD15, &[CLIP_L]));
 }
 
 #[test]
 #[ignore = "heavy: 2.5 GB"]
 fn sd21_at_its_real_widths() {
-    check("sd21", "sd2", DType::F16, &shapes(SD21, &[CLIP_H]));
+    check("SD 2.1, f16", "sd2", DType::F16, &shapes(SD21, &[CLIP_H]));
 }
 
 #[test]
 #[ignore = "heavy: 7 GB"]
 fn sdxl_at_its_real_widths() {
-    check("sdxl", "sdxl", DType::F16, &shapes(SDXL, &[CLIP_L, CLIP_G]));
+    check("SDXL, f16", "sdxl", DType::F16, &shapes(SDXL, &[CLIP_L, CLIP_G]));
 }
 
 /// CLIP-L's token table in f32 has 151 MB: more than one binding at WebGPU's defaults. A small U-Net around the real text encoder.
@@ -159,5 +176,38 @@ fn sdxl_at_its_real_widths() {
 #[ignore = "heavy: 0.5 GB"]
 fn a_token_table_larger_than_a_binding() {
     let unet = r#"{"cross_attention_dim": 768, "block_out_channels": [32, 64, 64, 64]}"#;
-    check("clip_l_f32", "sd1", DType::F32, &shapes(unet, &[CLIP_L]));
+    check("CLIP-L in f32 around a small U-Net", "sd1", DType::F32, &shapes(unet, &[CLIP_L]));
+}
+
+/// Every kernel call of a picture of 1024 x 1024 pixels at WebGPU's default limits, where 128 MiB are bound: guidance in one batch of two, and the VAE both
+/// ways. Recorded, with all buffers made, but not run: the arithmetic would take a processor many minutes, and `limits.rs` shows at small sizes
+/// that what lies in parts has the bits of the whole.
+#[test]
+#[ignore = "heavy: 7 GB of address space"]
+fn pictures_of_1024_pixels_are_recorded_at_default_limits() {
+    println!("\n| At 1024 x 1024 pixels | U-Net, batch of two | Decoder | Encoder |\n|---|---|---|---|");
+    for (name, unet, pooled) in [("SD 1.5", SD15, 0), ("SDXL", SDXL, 1280)] {
+        for tier in [Tier::Cpu, Tier::Gpu] {
+            let options = DeviceOptions { default_limits: true, tier: Some(tier), ..Default::default() };
+            let gpu = pollster::block_on(Gpu::open(&options)).expect("a Vulkan driver");
+            assert_eq!(gpu.limits.max_storage_buffer_binding_size, 128 << 20);
+            let mut store = Store::new(&gpu, |_| true);
+            let config = UNetConfig::from_json("unet", unet.as_bytes()).expect("a configuration");
+            let (unet, width) = (UNet::new(&mut store, &config).expect("builds"), config.cross_attention(1));
+            let vae = VaeConfig::from_json("vae", VAE.as_bytes()).expect("a configuration");
+            let vae = Vae::new(&mut store, &vae, true).expect("builds");
+            let context = Tensor::empty(&gpu, "context", 2 * 77, width).expect("fits");
+            let time_ids = if pooled > 0 { vec![1024.0; 12] } else { Vec::new() };
+            let extras = Extras { pooled: vec![0.0; 2 * pooled], time_ids, ..Extras::default() };
+            let cond = unet.condition(&gpu, &[999.0], &context, 2, &extras).expect("records");
+            let mb = |bytes: u64| format!("{} MB", bytes >> 20);
+            let step = unet.record(&gpu, Size { n: 2, h: 128, w: 128 }, &cond).expect("records");
+            let step = mb(step.program.intermediate_bytes());
+            let decoder = vae.record_decode(&gpu, Size { n: 1, h: 128, w: 128 }).expect("records");
+            let decoder = mb(decoder.program.intermediate_bytes());
+            let encoder = vae.record_encode(&gpu, Size { n: 1, h: 1024, w: 1024 }).expect("records");
+            println!("| {name}, {tier:?} tier | {step} | {decoder} | {} |", mb(encoder.program.intermediate_bytes()));
+            gpu.take_failure().expect("the device takes everything");
+        }
+    }
 }

@@ -269,7 +269,7 @@ pub fn adapter_json(a: &AdapterReport) -> Value {
         .collect();
     json!({
         "name": a.name, "sha256": a.sha256, "weight": a.weight, "matched": a.matched, "unmatched": a.unmatched.len(),
-        "unmatched_keys": a.unmatched, "mismatched": mismatched
+        "unmatched_keys": a.unmatched, "mismatched": mismatched, "cause": a.cause
     })
 }
 
@@ -286,7 +286,11 @@ pub fn adapter_line(a: &AdapterReport) -> String {
     let first = a.unmatched.iter().chain(a.mismatched.iter().map(|m| &m.0)).take(3);
     let first: Vec<&str> = first.map(String::as_str).collect();
     if !first.is_empty() {
-        line.push_str(&format!(" (not applied: {}, ...; `admix inspect --against` lists all)", first.join(", ")));
+        let more = if a.unmatched.len() + a.mismatched.len() > first.len() { ", ..." } else { "" };
+        line.push_str(&format!(" (not applied: {}{more}; `admix inspect --against` lists all)", first.join(", ")));
+    }
+    if let Some(cause) = &a.cause {
+        line.push_str(&format!("; why: {cause}"));
     }
     line
 }

@@ -1,6 +1,6 @@
 //! Bytes in the browser: the built-in files beside the page, files people drop, downloads.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -227,15 +227,53 @@ impl ByteSource for PageSource {
     }
 }
 
+/// Bytes at a file's start that are read in one go and kept: the header of a checkpoint, which is read more than once to tell what the file is.
+/// Every read goes through the browser's own process and lets the page draw in between, so that each costs what a frame costs.
+const HEAD: u64 = 1 << 19;
+
 /// A file from the person's disk: slices are read when they are asked for.
 pub struct BlobSource {
     file: web_sys::File,
+    /// The first [`HEAD`] bytes, once somebody wants some of them: an `ArrayBuffer`.
+    head: OnceCell<js_sys::Promise>,
 }
 
 impl BlobSource {
     /// Takes the handle.
     pub fn new(file: web_sys::File) -> BlobSource {
-        BlobSource { file }
+        BlobSource { file, head: OnceCell::new() }
+    }
+
+    /// Takes the handle of a file whose header will be wanted soon, and begins to read it.
+    pub fn begin(file: web_sys::File) -> BlobSource {
+        let source = Self::new(file);
+        if let Ok(head) = source.head() {
+            // Who asks for the bytes hears of a failure; here somebody only has to have listened.
+            wasm_bindgen_futures::spawn_local(async move { drop(JsFuture::from(head).await) });
+        }
+        source
+    }
+
+    fn slice(&self, range: Range<u64>) -> Result<js_sys::Promise, JsValue> {
+        Ok(self.file.slice_with_f64_and_f64(range.start as f64, range.end as f64)?.array_buffer())
+    }
+
+    fn head(&self) -> Result<js_sys::Promise, JsValue> {
+        if let Some(head) = self.head.get() {
+            return Ok(head.clone());
+        }
+        let head = self.slice(0..HEAD.min(self.len()))?;
+        Ok(self.head.get_or_init(|| head).clone())
+    }
+
+    async fn bytes(&self, range: Range<u64>) -> Result<Vec<u8>, JsValue> {
+        if range.end <= HEAD {
+            let head = js_sys::Uint8Array::new(&JsFuture::from(self.head()?).await?);
+            return Ok(head.subarray(range.start as u32, range.end as u32).to_vec());
+        }
+        let buffer = JsFuture::from(self.slice(range)?).await?;
+        breathe().await;
+        Ok(js_sys::Uint8Array::new(&buffer).to_vec())
     }
 }
 
@@ -247,15 +285,10 @@ impl ByteSource for BlobSource {
     fn read(&self, range: Range<u64>) -> ReadFuture<'_> {
         Box::pin(async move {
             let name = self.file.name();
-            let failed = |e: &JsValue| Error::Usage(say(&format!("cannot read {name}"), e));
             if range.start > range.end || range.end > self.len() {
                 return Err(Error::Usage(format!("{name}: bytes {range:?} are beyond its end")));
             }
-            let slice =
-                self.file.slice_with_f64_and_f64(range.start as f64, range.end as f64).map_err(|e| failed(&e))?;
-            let buffer = JsFuture::from(slice.array_buffer()).await.map_err(|e| failed(&e))?;
-            breathe().await;
-            Ok(js_sys::Uint8Array::new(&buffer).to_vec())
+            self.bytes(range).await.map_err(|e| Error::Usage(say(&format!("cannot read {name}"), &e)))
         })
     }
 

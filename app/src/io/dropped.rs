@@ -173,7 +173,7 @@ async fn from_browser(file: web_sys::File) -> Incoming {
     use super::assets::BlobSource;
     let name = file.name();
     let kind = sort(&name);
-    let source = BlobSource::new(file);
+    let source = if kind == Sort::Weights { BlobSource::begin(file) } else { BlobSource::new(file) };
     let size = admix_engine::files::ByteSource::len(&source);
     match kind {
         Sort::Weights => {

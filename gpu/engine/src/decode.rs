@@ -1,19 +1,20 @@
-//! Latents to pictures and back, in tiles where a picture is too large to do at once.
+//! Latents to pictures and back: exactly, whatever the device binds, and in tiles where a picture is larger than 1024 x 1024 pixels or the
+//! device has no room to do it at once.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use admix_model::ModelError;
 use admix_model::vae::{Vae, VaePass};
-use admix_tensor::Gpu;
 use admix_tensor::kernels::Picture as Size;
+use admix_tensor::{Gpu, TensorError};
 
-use crate::EngineError;
 use crate::control::{Control, Progress};
+use crate::{EngineError, memory};
 
-/// Latent cells decoded at once along an edge before tiling starts (768 pixels for a factor of 8).
-const WHOLE: usize = 96;
-/// Edge of a tile in latent cells.
-const TILE: usize = 64;
+/// Latent cells that are decoded at once at most: 1024 x 1024 pixels for a factor of 8.
+const WHOLE: usize = 128 * 128;
+/// Edges of tiles in latent cells, the largest first that the device has room for.
+const TILES: [usize; 4] = [96, 64, 32, 16];
 /// Latent cells by which neighbouring tiles overlap; their results are blended linearly.
 const OVERLAP: usize = 16;
 
@@ -43,26 +44,58 @@ impl Pass {
         }
         Ok(pass)
     }
-}
 
-/// Latent cells along an edge that the device can hold: the widest tensors stand at full resolution, each in one binding, padded by a pixel.
-fn most_cells(limit: u64, widest: usize, factor: usize) -> usize {
-    let pixels = limit / (4 * admix_tensor::padded(widest.max(1)) as u64);
-    ((pixels as f64).sqrt() as usize).saturating_sub(2).max(factor) / factor
-}
-
-/// Tile and overlap in latent cells for a picture of `h` x `w` cells.
-fn tiling(gpu: &Gpu, vae: &Vae, h: usize, w: usize) -> (usize, usize) {
-    let widths = &vae.config().block_out_channels;
-    // The decoder's last level takes in what the level below it gives.
-    let widest = widths.iter().take(2).copied().max().unwrap_or(1);
-    let most = most_cells(gpu.limits.max_storage_buffer_binding_size, widest, vae.factor());
-    let whole = WHOLE.min(most);
-    if h <= whole && w <= whole {
-        return (whole, 0);
+    /// Lets go of what is kept.
+    fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
-    let tile = TILE.min(most);
-    (tile, OVERLAP.min(tile / 2))
+}
+
+/// A recorded pass, and how a picture is cut for it.
+struct Cut<T> {
+    pass: T,
+    /// Edge of a tile in latent cells.
+    tile: usize,
+    /// Cells by which tiles overlap.
+    overlap: usize,
+}
+
+/// Records a pass for a picture of `h` x `w` latent cells, or for the largest tiles of it that the device has room for. `free`: bytes for
+/// intermediate results, where that is known.
+async fn fit<T>(
+    gpu: &Gpu,
+    vae: &Vae,
+    (h, w): (usize, usize),
+    free: Option<u64>,
+    mut record: impl FnMut(Size) -> Result<T, ModelError>,
+) -> Result<Cut<T>, EngineError> {
+    let longer = h.max(w);
+    let whole = Some(longer).filter(|_| h * w <= WHOLE);
+    let mut edges = whole.into_iter().chain(TILES.into_iter().filter(|t| *t < longer)).peekable();
+    let mut refused = TensorError::Device("there is no picture to decode".into());
+    while let Some(tile) = edges.next() {
+        let size = Size { n: 1, h: tile.min(h), w: tile.min(w) };
+        // The smallest is tried in any case: the device shall say itself that it cannot.
+        if edges.peek().is_some() && free.is_some_and(|free| memory::vae_bytes(vae.config(), size.h, size.w) > free) {
+            continue;
+        }
+        let (made, has_room) = gpu.with_room(|| record(size)).await;
+        refused = match made {
+            Ok(pass) if has_room => {
+                let overlap = if tile < longer { OVERLAP.min(tile / 2) } else { 0 };
+                return Ok(Cut { pass, tile, overlap });
+            }
+            Ok(without_memory) => {
+                drop(without_memory);
+                TensorError::Device("it has no memory left to decode even a part of the picture".into())
+            }
+            Err(ModelError::Tensor(error @ TensorError::TooLarge { .. })) => error,
+            Err(error) => return Err(error.into()),
+        };
+        // Buffers that were let go are freed when the device is looked after.
+        gpu.finished().await?;
+    }
+    Err(refused.into())
 }
 
 /// One sample: NHWC floats of `c` channels.
@@ -149,22 +182,24 @@ where
     Ok(Grid { h, w, c: out_c, data: sum })
 }
 
-/// Decodes one sample's latents (sampler's scale) to a picture in [-1, 1]. `kept`: the pass of the picture before.
+/// Decodes one sample's latents (sampler's scale) to a picture in [-1, 1]. `kept`: the pass of the picture before. `free`: bytes for
+/// intermediate results, where that is known.
 pub(crate) async fn decode(
     gpu: &Arc<Gpu>,
     vae: &Vae,
     kept: &Pass,
     latents: &Grid,
+    free: Option<u64>,
     control: &mut Control,
 ) -> Result<Grid, EngineError> {
     let config = vae.config();
     let (scale, shift) = (config.scaling_factor as f32, config.shift_factor as f32);
     let data = latents.data.iter().map(|v| v / scale + shift).collect();
     let input = Grid { data, ..*latents };
-    let (tile, overlap) = tiling(gpu, vae, latents.h, latents.w);
-    let size = Size { n: 1, h: tile.min(input.h), w: tile.min(input.w) };
+    let record = |size| kept.over(size, || vae.record_decode(gpu, size));
+    let cut = fit(gpu, vae, (latents.h, latents.w), free, record).await;
+    let Cut { pass, tile, overlap } = cut.inspect_err(|_| kept.forget())?;
     let total = starts(input.h, tile, overlap).len() * starts(input.w, tile, overlap).len();
-    let pass = kept.over(size, || vae.record_decode(gpu, size))?;
     let mut done = 0;
     tiled(&input, tile, overlap, (vae.factor(), 1), config.out_channels, async |part: Vec<f32>, _, _| {
         control.report(Progress::Decode { done, total })?;
@@ -176,15 +211,21 @@ pub(crate) async fn decode(
     .await
 }
 
-/// Encodes a picture in [-1, 1] to the mean of its latent distribution, at the sampler's scale.
-pub async fn encode(gpu: &Arc<Gpu>, vae: &Vae, picture: &Grid, control: &mut Control) -> Result<Grid, EngineError> {
+/// Encodes a picture in [-1, 1] to the mean of its latent distribution, at the sampler's scale. `free`: as for [`decode`].
+pub(crate) async fn encode(
+    gpu: &Arc<Gpu>,
+    vae: &Vae,
+    picture: &Grid,
+    free: Option<u64>,
+    control: &mut Control,
+) -> Result<Grid, EngineError> {
     let config = vae.config();
     let factor = vae.factor();
-    let (tile, overlap) = tiling(gpu, vae, picture.h / factor, picture.w / factor);
-    let (tile, overlap) = (tile * factor, overlap * factor);
-    let size = Size { n: 1, h: tile.min(picture.h), w: tile.min(picture.w) };
-    let pass = vae.record_encode(gpu, size)?;
+    let record = |size: Size| vae.record_encode(gpu, Size { n: 1, h: size.h * factor, w: size.w * factor });
+    let cells = (picture.h / factor, picture.w / factor);
+    let Cut { pass, tile, overlap } = fit(gpu, vae, cells, free, record).await?;
     let latent = config.latent_channels;
+    let (tile, overlap) = (tile * factor, overlap * factor);
     let mut out = tiled(picture, tile, overlap, (1, factor), latent, async |part: Vec<f32>, _, _| {
         control.check()?;
         pass.input.write(gpu, &part);
@@ -202,14 +243,6 @@ pub async fn encode(gpu: &Arc<Gpu>, vae: &Vae, picture: &Grid, control: &mut Con
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tiles_fit_a_binding() {
-        // 128 MiB hold 362 x 362 pixels of 256 channels: the padded tile must not be larger.
-        let cells = most_cells(128 << 20, 256, 8);
-        assert!(cells == 45 && ((cells * 8 + 2) * (cells * 8 + 2) * 256 * 4) <= 128 << 20);
-        assert_eq!(most_cells(1 << 10, 512, 8), 1);
-    }
 
     #[test]
     fn tiles_cover_and_blend_to_one() {

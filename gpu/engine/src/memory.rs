@@ -80,12 +80,18 @@ pub(crate) fn unet_work(config: &UNetConfig, size: Size) -> u64 {
     skips + widest
 }
 
-/// Intermediate results of decoding, about: the widest tensors stand at full resolution, in tiles of at most 768 pixels.
+/// Intermediate results of decoding, about. Larger pictures can be done in tiles of 512 pixels.
 pub(crate) fn vae_work(config: Option<&VaeConfig>, size: Size) -> u64 {
-    let Some(config) = config else { return 0 };
-    let edge = |cells: usize| (cells * config.reduction()).min(768);
-    let width = config.block_out_channels.get(1).or(config.block_out_channels.first()).copied().unwrap_or(0);
-    (edge(size.h) * edge(size.w) * width * 4 * 4) as u64
+    config.map_or(0, |config| vae_bytes(config, size.h.min(64), size.w.min(64)))
+}
+
+/// Intermediate results of decoding `h` x `w` latent cells at once, about. The widest moment is the first block of the last level: what it takes
+/// in and what it makes stand there whole, and two strips of what it takes in (see [`admix_tensor::kernels::strips`]).
+pub(crate) fn vae_bytes(config: &VaeConfig, h: usize, w: usize) -> u64 {
+    let pixels = (h * config.reduction()) as u64 * (w * config.reduction()) as u64;
+    let width = |level: usize| config.block_out_channels.get(level).copied().unwrap_or(0) as u64;
+    let [narrow, wide] = [width(0), width(1).max(width(0))].map(|width| pixels * width * 4);
+    narrow + wide + 2 * wide.min(128 << 20)
 }
 
 #[cfg(test)]

@@ -166,6 +166,11 @@ impl Networks {
         (0..3).filter(|i| self.allocated[*i]).map(|i| self.stores[i].bytes()).sum()
     }
 
+    /// Bytes beside the weights for intermediate results, where that is known.
+    pub(crate) fn free(&self) -> Option<u64> {
+        self.gpu.memory(self.bytes()).map(|all| all.saturating_sub(self.bytes()))
+    }
+
     /// Loads the small decoder that a model folder may ship as `preview_decoder` (diffusers' `AutoencoderTiny`). A damaged one is an error; a
     /// missing one only means no previews.
     pub async fn load_preview(&mut self, checkpoint: &Checkpoint) -> Result<(), EngineError> {

@@ -322,10 +322,11 @@ pub(crate) async fn decode_batch(
         .vae
         .as_ref()
         .ok_or_else(|| EngineError::Input("this checkpoint has no VAE, so latents cannot become pictures".into()))?;
+    let free = networks.free();
     let mut out = Vec::new();
     for data in latents.chunks(h * w * channels) {
         let grid = Grid { h, w, c: channels, data: data.to_vec() };
-        let picture = decode::decode(gpu, vae, &networks.decode_pass, &grid, control).await?;
+        let picture = decode::decode(gpu, vae, &networks.decode_pass, &grid, free, control).await?;
         out.push(Picture::from_unit(&picture.data, picture.w, picture.h));
     }
     Ok(out)

@@ -86,7 +86,7 @@ pub(crate) async fn encode_unit(
     let vae = vae.ok_or_else(|| {
         EngineError::Input("this checkpoint has no VAE encoder, so it cannot start from a picture".into())
     })?;
-    Ok(decode::encode(gpu, vae, grid, control).await?.data)
+    Ok(decode::encode(gpu, vae, grid, networks.free(), control).await?.data)
 }
 
 /// How many steps picture to picture takes.

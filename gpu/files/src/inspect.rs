@@ -24,8 +24,13 @@ impl Inspected {
             Ok(adapter) => Ok(Inspected::Adapter(Box::new(adapter))),
             Err(Error::NotA { why, file }) => match Checkpoint::load(bundle, &OpenOptions::default()).await {
                 Ok(checkpoint) => Ok(Inspected::Checkpoint(Box::new(checkpoint))),
-                // Neither: the adapter's error is the better one where it is about a module.
-                Err(Error::NotA { .. }) if why.starts_with("module") => Err(Error::NotA { why, file }),
+                // Neither: the adapter's error is the better one where it is about a module, or where the file is only no checkpoint because it looks
+                // like an adapter.
+                Err(Error::NotA { why: other, .. })
+                    if why.starts_with("module") || other.starts_with("this is an adapter") =>
+                {
+                    Err(Error::NotA { why, file })
+                }
                 Err(other) => Err(other),
             },
             Err(other) => Err(other),
@@ -69,6 +74,7 @@ impl Checkpoint {
             "parameters": self.parameters(),
             "tensors": self.tensors.len(),
             "other_tensors": self.extra.len(),
+            "unused": self.extra.keys().collect::<Vec<_>>(),
             "components": components,
             "sha256": self.sha256().await?,
             "prediction": self.prediction().name(),

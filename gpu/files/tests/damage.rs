@@ -79,6 +79,35 @@ fn damaged_side_cars_are_named_and_cost_nothing() {
     }
 }
 
+/// Sound files that are nothing this program knows: what `admix inspect` says of them.
+#[test]
+fn what_is_no_model_and_no_adapter_says_why() {
+    use admix_files::inspect::Inspected;
+    let cases: &[(Tensors, &str)] = &[
+        (&[], "there is not one tensor in it"),
+        (
+            &[("lora_unet_x.lora_up.weight", &[4, 2])],
+            "it is named as an adapter, but none of its modules has all the tensors",
+        ),
+        (
+            &[("x.weight", &[4, 2]), ("y.weight", &[4, 2])],
+            "no known kind of checkpoint; its keys begin with `x.weight`",
+        ),
+        (&[("double_blocks.0.img_attn.qkv.weight", &[4, 2]), ("single_blocks.0.linear1.weight", &[4, 2])], "FLUX"),
+    ];
+    for (tensors, words) in cases {
+        let specs: Vec<_> = tensors
+            .iter()
+            .map(|(n, s)| TensorSpec { name: (*n).into(), dtype: DType::F16, shape: s.to_vec() })
+            .collect();
+        let data: Vec<_> = specs.iter().map(|s| vec![0; s.bytes().unwrap() as usize]).collect();
+        let bytes = write_to_vec(&specs, &Default::default(), data).unwrap();
+        let bundle = Bundle::file("x.safetensors", Arc::new(MemSource::new(bytes)));
+        let said = ready(Inspected::load(bundle)).err().expect("it is nothing").to_string();
+        assert!(said.contains(words) && said.contains("x.safetensors"), "{said} lacks {words}");
+    }
+}
+
 #[test]
 fn every_kind_of_damage_has_its_message() {
     // Tensors, the value of all their elements, peft's configuration, the weight's shape, and words of the message.
@@ -153,7 +182,7 @@ fn every_kind_of_damage_has_its_message() {
             1.0,
             "{}",
             &[8, 8],
-            "no known kind of adapter",
+            "none of its modules has all the tensors",
         ),
         (&[("a.lora_A.weight", &[4, 8]), ("a.lora_B.weight", &[8, 4])], 1.0, "{", &[8, 8], "not valid JSON"),
         (

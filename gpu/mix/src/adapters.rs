@@ -135,6 +135,7 @@ impl OpenAdapter {
             weight: used.weight,
             matched: fit.matched.len(),
             unmatched: fit.unmatched,
+            cause: fit.cause,
             mismatched: mismatched.map(|m| (m.key, format!("{:?}", m.expected), format!("{:?}", m.found))).collect(),
         };
         Ok((OpenAdapter { parts, adapter: adapter.clone() }, report))

@@ -1,17 +1,17 @@
 //! The autoencoder of latent diffusion (Rombach et al. 2022), as diffusers' `AutoencoderKL`.
 
+mod pass;
+
 use std::sync::Arc;
 
 use admix_files::config::VaeConfig;
-use admix_tensor::kernels::attention::{Heads, Operand};
+use admix_tensor::kernels::strips::Strips;
 use admix_tensor::kernels::{Activation, Picture};
-use admix_tensor::{Gpu, Program, Recorder, Tensor, padded};
+use admix_tensor::{Gpu, Program, Recorder, Tensor};
 
 use crate::ModelError;
 use crate::store::{Layer, Norm, Store};
-
-/// Normalisation epsilon of every VAE block in diffusers.
-const EPS: f32 = 1e-6;
+use pass::Pass;
 
 struct ResNet {
     norm1: Norm,
@@ -178,32 +178,29 @@ impl Vae {
         self.encoder.is_some()
     }
 
-    /// Records latents [n h w, latent] (already divided by the scaling factor) -> picture [n 8h 8w, 3].
+    /// Records latents [n h w, latent] (already divided by the scaling factor) -> picture [n 8h 8w, 3]. Where inner pictures are larger than a
+    /// binding they lie there in strips of rows, and the result has the same bits.
     pub fn record_decode(&self, gpu: &Arc<Gpu>, size: Picture) -> Result<VaePass, ModelError> {
         let half =
             self.decoder.as_ref().ok_or_else(|| ModelError::Size("the VAE was built without its decoder".into()))?;
         let input = Tensor::empty(gpu, "vae input", size.pixels(), self.config.latent_channels)?;
         let mut rec = Recorder::new(gpu);
-        let mut pass = Pass { vae: self, rec: &mut rec };
+        let mut pass = Pass { groups: self.config.norm_num_groups, rec: &mut rec };
         let z = match &half.quant {
             Some(layer) => layer.linear(pass.rec, &input, Activation::None, None)?,
             None => input.clone(),
         };
-        let p = pass.rec.pad1(&z, size)?;
-        let (x, _) = half.conv_in.conv3x3(pass.rec, &p, size, 1, None, None)?;
-        let mut x = pass.middle(&half.middle, x, size)?;
-        let mut size = size;
+        let x = pass.spread(&half.conv_in, Strips::whole(size, z), 1)?;
+        let mut x = pass.middle(&half.middle, x)?;
         for level in &half.levels {
             for r in &level.resnets {
-                x = pass.resnet(r, x, size)?;
+                x = pass.resnet(r, x)?;
             }
             if let Some(conv) = &level.resample {
-                let next = Picture { h: size.h * 2, w: size.w * 2, ..size };
-                let p = pass.rec.place(&x, size, (next.h, next.w), 1, 1, (next.h + 2, next.w + 2))?;
-                (x, size) = conv.conv3x3(pass.rec, &p, next, 1, None, None)?;
+                x = pass.spread(conv, x, 2)?;
             }
         }
-        let output = pass.finish(half, x, size)?;
+        let (output, size) = pass.finish(half, x)?;
         Ok(VaePass { input, output, size, program: rec.finish() })
     }
 
@@ -213,76 +210,21 @@ impl Vae {
             self.encoder.as_ref().ok_or_else(|| ModelError::Size("this checkpoint's VAE has no encoder".into()))?;
         let input = Tensor::empty(gpu, "picture", size.pixels(), self.config.in_channels)?;
         let mut rec = Recorder::new(gpu);
-        let mut pass = Pass { vae: self, rec: &mut rec };
-        let p = pass.rec.pad1(&input, size)?;
-        let (mut x, mut size) = half.conv_in.conv3x3(pass.rec, &p, size, 1, None, None)?;
+        let mut pass = Pass { groups: self.config.norm_num_groups, rec: &mut rec };
+        let mut x = pass.spread(&half.conv_in, Strips::whole(size, input.clone()), 1)?;
         for level in &half.levels {
             for r in &level.resnets {
-                x = pass.resnet(r, x, size)?;
+                x = pass.resnet(r, x)?;
             }
             if let Some(conv) = &level.resample {
-                // The VAE pads only right and below: (0, 1, 0, 1), then no padding in the convolution.
-                let (h, w) = (size.h + 1, size.w + 1);
-                let p = pass.rec.place(&x, size, (size.h, size.w), 0, 0, (h, w))?;
-                let out = Picture { n: size.n, h: (h - 3) / 2 + 1, w: (w - 3) / 2 + 1 };
-                x = conv.conv_plain(pass.rec, &p, (h, w), 2, out)?;
-                size = out;
+                x = pass.halve(conv, x)?;
             }
         }
-        let x = pass.middle(&half.middle, x, size)?;
-        let mut output = pass.finish(half, x, size)?;
+        let x = pass.middle(&half.middle, x)?;
+        let (mut output, size) = pass.finish(half, x)?;
         if let Some(layer) = &half.quant {
             output = layer.linear(pass.rec, &output, Activation::None, None)?;
         }
         Ok(VaePass { input, output, size, program: rec.finish() })
-    }
-}
-
-struct Pass<'a> {
-    vae: &'a Vae,
-    rec: &'a mut Recorder,
-}
-
-impl Pass<'_> {
-    fn norm(
-        &mut self,
-        n: &Norm,
-        x: &Tensor,
-        size: Picture,
-        act: Activation,
-        border: usize,
-    ) -> Result<Tensor, ModelError> {
-        Ok(self.rec.group_norm(x, size, self.vae.config.norm_num_groups, EPS, &n.gamma, &n.beta, act, border)?)
-    }
-
-    fn resnet(&mut self, r: &ResNet, x: Tensor, size: Picture) -> Result<Tensor, ModelError> {
-        let h = self.norm(&r.norm1, &x, size, Activation::Silu, 1)?;
-        let (h, _) = r.conv1.conv3x3(self.rec, &h, size, 1, None, None)?;
-        let h = self.norm(&r.norm2, &h, size, Activation::Silu, 1)?;
-        let shortcut = match &r.shortcut {
-            Some(layer) => layer.linear(self.rec, &x, Activation::None, None)?,
-            None => x,
-        };
-        Ok(r.conv2.conv3x3(self.rec, &h, size, 1, None, Some(&shortcut))?.0)
-    }
-
-    fn middle(&mut self, m: &Middle, x: Tensor, size: Picture) -> Result<Tensor, ModelError> {
-        let mut x = self.resnet(&m.first, x, size)?;
-        if let Some(a) = &m.attention {
-            let h = self.norm(&a.norm, &x, size, Activation::None, 0)?;
-            let qkv = a.qkv.linear(self.rec, &h, Activation::None, None)?;
-            let step = padded(x.cols);
-            let part = |i: usize| Operand { tensor: &qkv, at: i * step };
-            let tokens = size.h * size.w;
-            let s = Heads { n: size.n, heads: 1, d: x.cols, tq: tokens, tk: tokens, causal: false };
-            let h = self.rec.attention(part(0), part(1), part(2), s)?;
-            x = a.out.linear(self.rec, &h, Activation::None, Some(&x))?;
-        }
-        self.resnet(&m.second, x, size)
-    }
-
-    fn finish(&mut self, half: &Half, x: Tensor, size: Picture) -> Result<Tensor, ModelError> {
-        let h = self.norm(&half.norm_out, &x, size, Activation::Silu, 1)?;
-        Ok(half.conv_out.conv3x3(self.rec, &h, size, 1, None, None)?.0)
     }
 }

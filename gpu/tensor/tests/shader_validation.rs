@@ -30,6 +30,7 @@ const INDEPENDENT: &[(&str, Choices)] = &[
     ("pack", &[("SRC_F16", &[0, 1]), ("DST_F16", &[0, 1])]),
     ("pack_rows", &[("SRC_F16", &[0, 1]), ("DST_F16", &[0, 1])]),
     ("softmax", &[("WG", &[8, 128])]),
+    ("strip_stats", &[("WG", &[8, 256])]),
 ];
 
 /// WebGPU's default limits: <https://www.w3.org/TR/webgpu/#limits>.

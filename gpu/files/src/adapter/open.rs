@@ -322,6 +322,13 @@ fn not_an_adapter(bundle: &Bundle, files: &[File]) -> Error {
         "this is a checkpoint, not an adapter; give it as the model or merge it".to_owned()
     } else if let Some(kind) = files.iter().flat_map(|f| &f.settings).find_map(|(_, s)| s.peft_type.clone()) {
         format!("adapters of peft's type {kind} are not known")
+    } else if keys().next().is_none() {
+        "there is not one tensor in it; download it again".to_owned()
+    } else if keys().any(|k| super::looks_like_adapter_key(k)) {
+        let some = first_few(keys().map(|k| format!("`{k}`")), 3);
+        format!(
+            "it is named as an adapter, but none of its modules has all the tensors that a kind of adapter needs; its keys begin with {some}"
+        )
     } else {
         let some = first_few(keys().map(|k| format!("`{k}`")), 3);
         format!("no known kind of adapter; its keys begin with {some}")

@@ -97,7 +97,9 @@ fn is_adapter(index: &Index) -> bool {
 }
 
 fn not_a_checkpoint(file: &str, index: &Index) -> Error {
-    let why = if is_adapter(index) {
+    let why = if index.tensors.is_empty() {
+        "there is not one tensor in it; download it again".to_owned()
+    } else if is_adapter(index) {
         "this is an adapter, not a checkpoint; give it with --adapter".to_owned()
     } else if let Some(label) = recognise(index.tensors.keys().map(String::as_str)) {
         format!("this is {label}, which this program does not run")

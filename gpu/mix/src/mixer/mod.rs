@@ -55,6 +55,8 @@ pub struct AdapterReport {
     pub unmatched: Vec<String>,
     /// Modules whose shape differs from the base's tensor: key, expected, found.
     pub mismatched: Vec<(String, String, String)>,
+    /// Why something does not fit, where that can be told.
+    pub cause: Option<String>,
 }
 
 /// The effective value of a tensor on the device.

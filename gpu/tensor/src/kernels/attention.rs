@@ -118,7 +118,8 @@ impl Recorder {
             let k_weight = Weight { data: keys.clone(), f16: false, k: s.d, n: s.tk, kernel: 1 };
             let v_weight = Weight { data: values.clone(), f16: false, k: s.tk, n: s.d, kernel: 1 };
             // Slices start at binding boundaries: 64 rows of any stride are a multiple of 256 bytes.
-            let slice = (SCORE_BYTES / 4 / keys.stride / 64 * 64).max(64);
+            let bytes = (SCORE_BYTES as u64).min(self.gpu().limits.max_storage_buffer_binding_size) as usize;
+            let slice = (bytes / 4 / keys.stride / 64 * 64).max(64);
             let mut start = 0;
             while start < s.tq {
                 let rows = slice.min(s.tq - start);

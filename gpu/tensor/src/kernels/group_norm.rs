@@ -1,5 +1,6 @@
 //! Group normalisation with a fused activation (`shaders/norm_stats.wgsl`, `shaders/norm_apply.wgsl`).
 
+use super::strips::Lines;
 use super::{Activation, Picture, grid64};
 use crate::{Launch, Recorder, Tensor, TensorError, Tier};
 
@@ -31,7 +32,24 @@ impl Recorder {
         })?;
         let (oh, ow) = (size.h + 2 * border, size.w + 2 * border);
         let y = self.tensor(size.n * oh * ow, x.cols)?;
-        let total = y.rows * y.stride / 4;
+        let affine = Affine { stats: &stats, groups, gamma, beta, activation };
+        let lines = Lines { rows: 0..oh, top: border as isize };
+        self.norm_apply(x, size, affine, (oh, ow), border, lines, &y)?;
+        Ok(y)
+    }
+
+    /// The second half of [`Recorder::group_norm`]: the given lines of y, pictures of `out` (rows, columns).
+    pub(super) fn norm_apply(
+        &mut self,
+        x: &Tensor,
+        size: Picture,
+        a: Affine<'_>,
+        (oh, ow): (usize, usize),
+        left: usize,
+        lines: Lines,
+        y: &Tensor,
+    ) -> Result<(), TensorError> {
+        let total = lines.pixels(size.n, ow) * y.stride / 4;
         let (grid, row_groups) = grid64(total);
         self.launch(Launch {
             shader: "norm_apply",
@@ -43,19 +61,33 @@ impl Recorder {
                 (oh * ow) as u32,
                 (x.stride / 4) as u32,
                 x.cols as u32,
-                groups as u32,
-                per_group as u32,
-                border as u32,
-                activation as u32,
+                a.groups as u32,
+                (x.cols / a.groups) as u32,
+                left as u32,
+                a.activation as u32,
                 total as u32,
                 row_groups,
+                lines.top as u32,
+                (lines.rows.start * ow) as u32,
             ],
-            reads: &[x, &stats, gamma, beta],
-            writes: &[&y],
+            reads: &[x, a.stats, a.gamma, a.beta],
+            writes: &[y],
             groups: grid,
-        })?;
-        Ok(y)
+        })
     }
+}
+
+/// What is applied once the statistics are known.
+#[derive(Clone, Copy)]
+pub(super) struct Affine<'a> {
+    /// Mean and 1/deviation of every (sample, group).
+    pub stats: &'a Tensor,
+    pub groups: usize,
+    /// [1, c].
+    pub gamma: &'a Tensor,
+    /// [1, c].
+    pub beta: &'a Tensor,
+    pub activation: Activation,
 }
 
 /// CPU twin, f64 statistics. x: NHWC, result NHWC without border.

@@ -22,6 +22,7 @@ pub mod rescale;
 pub mod snap;
 pub mod softmax;
 pub mod step_error;
+pub mod strips;
 pub mod threshold;
 pub mod transpose;
 

@@ -1,5 +1,6 @@
 //! Borders and nearest upsampling of NHWC pictures (`shaders/picture.wgsl`).
 
+use super::strips::Lines;
 use super::{Picture, grid64};
 use crate::{Launch, Recorder, Tensor, TensorError};
 
@@ -16,7 +17,23 @@ impl Recorder {
         out: (usize, usize),
     ) -> Result<Tensor, TensorError> {
         let y = self.tensor(size.n * out.0 * out.1, x.cols)?;
-        let total = y.rows * y.stride / 4;
+        let lines = Lines { rows: 0..out.0, top: top as isize };
+        self.place_lines(x, size, mid, left, out, lines, &y)?;
+        Ok(y)
+    }
+
+    /// [`Recorder::place`] into some lines of y.
+    pub(super) fn place_lines(
+        &mut self,
+        x: &Tensor,
+        size: Picture,
+        mid: (usize, usize),
+        left: usize,
+        out: (usize, usize),
+        lines: Lines,
+        y: &Tensor,
+    ) -> Result<(), TensorError> {
+        let total = lines.pixels(size.n, out.1) * y.stride / 4;
         let (groups, row_groups) = grid64(total);
         self.launch(Launch {
             shader: "picture",
@@ -28,18 +45,17 @@ impl Recorder {
                 mid.1 as u32,
                 out.1 as u32,
                 (out.0 * out.1) as u32,
-                top as u32,
+                lines.top as u32,
                 left as u32,
                 (x.stride / 4) as u32,
                 total as u32,
                 row_groups,
-                0,
+                (lines.rows.start * out.1) as u32,
             ],
             reads: &[x],
-            writes: &[&y],
+            writes: &[y],
             groups,
-        })?;
-        Ok(y)
+        })
     }
 
     /// A zero border of one pixel all round.
