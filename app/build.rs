@@ -1,4 +1,4 @@
-//! Lists the built-in files for the browser tab, which cannot look into a folder.
+//! Lists the built-in files for the browser tab, which cannot look into a folder, and puts their thumbnails into the program.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,25 @@ fn main() {
         add(&assets, &words, &mut list);
     }
     list.push_str("]\n");
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("assets.rs");
-    std::fs::write(out, list).expect("OUT_DIR can be written");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    std::fs::write(out.join("assets.rs"), list).expect("OUT_DIR can be written");
+    std::fs::write(out.join("thumbnails.rs"), thumbnails()).expect("OUT_DIR can be written");
+}
+
+/// The thumbnails as (name, bytes), sorted.
+fn thumbnails() -> String {
+    let here = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
+    let folder = here.join("../assets/thumbnails");
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let entries = std::fs::read_dir(&folder).into_iter().flatten();
+    let mut paths: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
+    paths.sort();
+    let mut list = String::from("&[\n");
+    for path in paths.iter().filter(|p| p.extension().is_some_and(|e| e == "png")) {
+        let name = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let _ = writeln!(list, "    ({name:?}, include_bytes!({:?})),", path.display().to_string());
+    }
+    list + "]\n"
 }
 
 /// Adds the files below `folder` as (path below assets, bytes), sorted.

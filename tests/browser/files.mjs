@@ -9,7 +9,7 @@ import { figure, within } from "./lib/figures.mjs";
 import { admix } from "./lib/native.mjs";
 import { write } from "./lib/sd15.mjs";
 import { Server } from "./lib/server.mjs";
-import { open, set } from "./lib/tab.mjs";
+import { open, PATIENCE, set } from "./lib/tab.mjs";
 
 // WebAssembly memory, whatever the file's size.
 const MOST_MEMORY = 400;
@@ -27,9 +27,11 @@ async function mixed(shared, name, setup) {
   await set(tab, MIX);
   await tab.control("Export");
   await tab.until("rest", () => !admix.state().busy);
-  const download = tab.page.waitForEvent("download", { timeout: 60_000 }).catch(() => null);
+  const download = tab.page.waitForEvent("download", { timeout: 120_000 * PATIENCE }).catch(() => null);
   await tab.click("Export");
+  const start = Date.now();
   await tab.until("the export", () => admix.state().notices.some((n) => n.title.startsWith("Exported")), 120);
+  figure(`an export of the built-in model (${name})`, (Date.now() - start) / 1000, "s");
   return { download, name };
 }
 

@@ -42,27 +42,23 @@ const PARTS: &[Part] = &[
     ("shaders", || shaders().map(Outcome::from)),
     ("end-to-end", || end_to_end::run().map(Outcome::from)),
     ("wasm", || wasm().map(Outcome::from)),
+    ("browser", browser::run),
 ];
-
-/// Parts that run when they are named: not every machine has a Chromium, and its software device takes many minutes.
-const MORE: &[Part] = &[("browser", browser::run)];
 
 /// The command: `test [--keep-going] [PART]...`.
 pub fn run(arguments: &[String]) -> Result<()> {
     let keep_going = arguments.iter().any(|argument| argument == "--keep-going");
     let wanted: Vec<&str> =
         arguments.iter().map(String::as_str).filter(|argument| *argument != "--keep-going").collect();
-    let all = || PARTS.iter().chain(MORE);
-    if let Some(unknown) = wanted.iter().find(|name| !all().any(|(part, _)| part == *name)) {
-        let names: Vec<&str> = all().map(|(part, _)| *part).collect();
+    if let Some(unknown) = wanted.iter().find(|name| !PARTS.iter().any(|(part, _)| part == *name)) {
+        let names: Vec<&str> = PARTS.iter().map(|(part, _)| *part).collect();
         bail!("there is no part `{unknown}`; the parts are {}", names.join(", "));
     }
 
     let mut report = Vec::new();
     // What somebody asks for by its name must not be left out.
     let must = |name: &&str| wanted.contains(name);
-    let parts = PARTS.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(name));
-    for (name, part) in parts.chain(MORE.iter().filter(|(name, _)| wanted.contains(name))) {
+    for (name, part) in PARTS.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(name)) {
         eprintln!("\n=== {name}");
         let start = Instant::now();
         let outcome = match part() {

@@ -1,4 +1,5 @@
-//! The small pictures of the shelf's rows: made once by a quick render of one prompt, kept on disk.
+//! The small pictures of the shelf's rows: built-in things bring theirs (`cargo run --release --workspace --example thumbnails` makes them), others
+//! get one by a quick render of one prompt, kept on disk.
 
 use std::collections::HashMap;
 
@@ -12,6 +13,8 @@ use super::history::upload;
 use super::shelf::{Item, Shelf};
 use crate::session::{Card, Desk, Finished};
 
+/// Name and PNG of the thumbnails that come with the program.
+static BUILT_IN: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/thumbnails.rs"));
 /// Pixels along an edge.
 const EDGE: usize = 64;
 /// Seconds without a key or a click before thumbnails are made.
@@ -45,7 +48,8 @@ impl Thumbs {
     /// The thumbnail of a row in sight, if there is one.
     pub fn get(&mut self, context: &Context, item: &Item) -> Option<TextureHandle> {
         let thumb = self.held.entry(item.reference.clone()).or_insert_with(|| {
-            let picture = storage::read(&item.reference).and_then(|png| Picture::decode(&png, "thumbnail").ok());
+            let kept = storage::read(&item.reference).and_then(|png| Picture::decode(&png, "thumbnail").ok());
+            let picture = kept.or_else(|| Picture::decode(built_in(&item.reference)?, "thumbnail").ok());
             picture.map_or(Thumb::Absent, |p| Thumb::Ready(upload(context, &p)))
         });
         match thumb {
@@ -139,6 +143,12 @@ impl Thumbs {
             None => false,
         }
     }
+}
+
+/// The thumbnail that came with a built-in thing.
+fn built_in(reference: &str) -> Option<&'static [u8]> {
+    let name = reference.strip_prefix("builtin:")?;
+    BUILT_IN.iter().find(|(n, _)| *n == name).map(|(_, png)| *png)
 }
 
 /// What shows a thing at its clearest: one prompt, one seed, it alone on the model in use.

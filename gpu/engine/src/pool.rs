@@ -79,12 +79,14 @@ impl Pool {
         self.clock += 1;
     }
 
-    /// Adapters that are resident.
+    /// Adapters that are resident: for the bench.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn len(&self) -> usize {
         self.residents.len()
     }
 
-    /// Bytes of pages that are in use.
+    /// Bytes of pages that are in use: for the bench.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn bytes(&self) -> usize {
         self.residents.values().map(|r| r.pages.len() * PAGE_BYTES).sum()
     }

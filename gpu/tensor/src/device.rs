@@ -245,7 +245,8 @@ impl Gpu {
         #[cfg(target_arch = "wasm32")]
         {
             let (sender, receiver) = futures_channel::oneshot::channel();
-            self.queue.on_submitted_work_done(move || drop(sender.send(())));
+            // Nobody listens any more if this fails.
+            self.queue.on_submitted_work_done(move || sender.send(()).unwrap_or_default());
             receiver.await.map_err(|_| TensorError::Device("the queue was dropped".into()))?;
         }
         self.take_failure()

@@ -161,7 +161,14 @@ pub struct Launch<'a> {
 }
 
 enum Step {
-    Dispatch { pipeline: Arc<Pipeline>, bind: wgpu::BindGroup, groups: [u32; 3], shader: &'static str },
+    Dispatch {
+        pipeline: Arc<Pipeline>,
+        bind: wgpu::BindGroup,
+        groups: [u32; 3],
+        /// For [`Program::profile`].
+        #[cfg_attr(target_arch = "wasm32", allow(dead_code))]
+        shader: &'static str,
+    },
     Copy { source: wgpu::Buffer, from: u64, target: wgpu::Buffer, to: u64, bytes: u64 },
     Program(Arc<Program>),
 }
