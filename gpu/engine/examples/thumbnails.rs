@@ -38,7 +38,8 @@ fn recipe(item: &Item, catalogue: &serde_json::Value) -> Recipe {
             recipe.adapters.push(AdapterUse::new(reference, weight));
         }
     }
-    recipe.sample = Sample { prompt: Some(prompt), seed: Some(1), steps: Some(20), cfg: Some(5.0), ..Sample::default() };
+    recipe.sample =
+        Sample { prompt: Some(prompt), seed: Some(1), steps: Some(20), cfg: Some(5.0), ..Sample::default() };
     recipe
 }
 

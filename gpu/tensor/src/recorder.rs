@@ -169,7 +169,13 @@ enum Step {
         #[cfg_attr(target_arch = "wasm32", allow(dead_code))]
         shader: &'static str,
     },
-    Copy { source: wgpu::Buffer, from: u64, target: wgpu::Buffer, to: u64, bytes: u64 },
+    Copy {
+        source: wgpu::Buffer,
+        from: u64,
+        target: wgpu::Buffer,
+        to: u64,
+        bytes: u64,
+    },
     Program(Arc<Program>),
 }
 

@@ -1,5 +1,6 @@
 //! How sampling is guided: negative prompt, sampler, schedule and their knobs, all from the registries.
 
+use admix_engine::mix::recipe::Knobs;
 use admix_engine::sample::registry;
 use egui::{ComboBox, RichText, ScrollArea, TextEdit, Ui};
 
@@ -7,7 +8,7 @@ use crate::studio::Studio;
 use crate::studio::knob::Knob;
 use crate::studio::study::{Setting, sampling_knobs_by_title};
 use crate::studio::theme::palette;
-use crate::studio::widgets::{heading, help_label, knob_row, number_row, strip_asked};
+use crate::studio::widgets::{count_row, heading, help_label, knob_row, number_row, strip_asked};
 
 /// Picture sizes that work well: multiples of the network's coarsest cell.
 const SIDE_STEP: f64 = 64.0;
@@ -56,40 +57,17 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
             studio.document.keep_fitting_knobs();
         }
         let (own, shared) = sampling_knobs_by_title(&studio.document);
-        let set = &mut studio.document.recipe.sample.set;
-        let mut rows = |ui: &mut Ui, knobs: &[Knob]| {
-            for knob in knobs {
-                if knob_row(ui, knob, set).wants_strip {
-                    strip = Some(Setting::Sampling(knob.name.into()));
-                }
-            }
-        };
-        rows(ui, &own);
-        for (title, citation, knobs) in &shared {
-            ui.collapsing(*title, |ui| rows(ui, knobs)).header_response.on_hover_text(*citation);
-        }
-        let s = &mut studio.document.recipe.sample;
-
-        for (label, side) in [("Width", &mut s.width), ("Height", &mut s.height)] {
-            let mut value = f64::from(side.unwrap_or(128));
-            let help = "Pixels, in steps of 64. A model is at its best at the size it was trained at.";
-            if number_row(ui, label, help, &mut value, SIDE_STEP..=1024.0, true).is_changed {
-                *side = Some(((value / SIDE_STEP).round().max(1.0) * SIDE_STEP) as u32);
-            }
-        }
-        let mut batch = f64::from(s.batch.unwrap_or(1));
-        number_row(ui, "Batch", "Pictures at once, each from noise of its own.", &mut batch, 1.0..=8.0, true);
-        s.batch = Some(batch.round().clamp(1.0, 64.0) as u32);
-        // What nobody chose is the model's own.
-        let mut skip = f64::from(s.clip_skip.unwrap_or(own_skip));
-        let help = "Which layer of the text encoder is read, from the end. 1 for most models, 2 for many anime models.";
-        let turned = number_row(ui, "Clip skip", help, &mut skip, 1.0..=4.0, true);
-        strip = turned.wants_strip.then_some(Setting::ClipSkip).or(strip);
-        if turned.is_changed {
-            s.clip_skip = Some(skip.round().clamp(1.0, 12.0) as u32);
-        }
-        ui.add_space(4.0);
+        strip = rows(ui, &own, &mut studio.document.recipe.sample.set).or(strip);
+        strip = extent(studio, ui, own_skip).or(strip);
         memory(studio, ui);
+        ui.add_space(4.0);
+        // Everything else is off until somebody looks for it.
+        let set = &mut studio.document.recipe.sample.set;
+        for (title, citation, knobs) in &shared {
+            let mut asked = None;
+            ui.collapsing(*title, |ui| asked = rows(ui, knobs, set)).header_response.on_hover_text(*citation);
+            strip = asked.or(strip);
+        }
         if ui.button("Back to the defaults").on_hover_text("Sampler, steps, CFG and size as on a first start; undo brings these back").clicked() {
             let fresh = crate::studio::document::Document::default().recipe.sample;
             let now = &mut studio.document.recipe.sample;
@@ -105,6 +83,40 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
             studio.start_strip(setting);
         }
     });
+}
+
+/// Size, batch and the layer of the text encoder; a setting if a strip along it is asked for.
+fn extent(studio: &mut Studio, ui: &mut Ui, own_skip: u32) -> Option<Setting> {
+    let s = &mut studio.document.recipe.sample;
+    for (label, side) in [("Width", &mut s.width), ("Height", &mut s.height)] {
+        let mut value = f64::from(side.unwrap_or(128));
+        let help = "Pixels, in steps of 64. A model is at its best at the size it was trained at.";
+        if count_row(ui, label, help, &mut value, SIDE_STEP..=1024.0) {
+            *side = Some(((value / SIDE_STEP).round().max(1.0) * SIDE_STEP) as u32);
+        }
+    }
+    let mut batch = f64::from(s.batch.unwrap_or(1));
+    count_row(ui, "Batch", "Pictures at once, each from noise of its own.", &mut batch, 1.0..=8.0);
+    s.batch = Some(batch.round().clamp(1.0, 64.0) as u32);
+    // What nobody chose is the model's own.
+    let mut skip = f64::from(s.clip_skip.unwrap_or(own_skip));
+    let help = "Which layer of the text encoder is read, from the end. 1 for most models, 2 for many anime models.";
+    let turned = number_row(ui, "Clip skip", help, &mut skip, 1.0..=4.0, true);
+    if turned.is_changed {
+        s.clip_skip = Some(skip.round().clamp(1.0, 12.0) as u32);
+    }
+    turned.wants_strip.then_some(Setting::ClipSkip)
+}
+
+/// Knobs of the registry; one of them if a strip along it is asked for.
+fn rows(ui: &mut Ui, knobs: &[Knob], set: &mut Knobs) -> Option<Setting> {
+    let mut strip = None;
+    for knob in knobs {
+        if knob_row(ui, knob, set).wants_strip {
+            strip = Some(Setting::Sampling(knob.name.into()));
+        }
+    }
+    strip
 }
 
 fn negative(studio: &mut Studio, ui: &mut Ui) {

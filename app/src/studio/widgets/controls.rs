@@ -67,7 +67,7 @@ pub fn is_strip_drag(ui: &Ui, response: &Response) -> bool {
 /// The menu's word for it.
 pub const STRIP: &str = "Strip of pictures along this";
 
-/// Label, slider and number.
+/// Label, slider and number; Shift and a drag ask for a strip of pictures.
 pub fn number_row(
     ui: &mut Ui,
     label: &str,
@@ -75,6 +75,23 @@ pub fn number_row(
     value: &mut f64,
     range: std::ops::RangeInclusive<f64>,
     whole: bool,
+) -> Turned {
+    slider_row(ui, label, help, value, range, whole, true)
+}
+
+/// The same for whole numbers along which no strip makes sense; true when turned.
+pub fn count_row(ui: &mut Ui, label: &str, help: &str, value: &mut f64, range: std::ops::RangeInclusive<f64>) -> bool {
+    slider_row(ui, label, help, value, range, true, false).is_changed
+}
+
+fn slider_row(
+    ui: &mut Ui,
+    label: &str,
+    help: &str,
+    value: &mut f64,
+    range: std::ops::RangeInclusive<f64>,
+    whole: bool,
+    has_strip: bool,
 ) -> Turned {
     ui.horizontal(|ui| {
         let label = help_label(ui, label, help);
@@ -86,13 +103,13 @@ pub fn number_row(
         let mut slider = Slider::new(value, range);
         slider = if whole { slider.integer() } else { slider.max_decimals(2) };
         let response = ui.add(slider).labelled_by(label.id);
-        let response = if help.is_empty() {
-            response
-        } else {
-            response.on_hover_text(format!("{help}\nShift-drag: {}.", STRIP.to_lowercase()))
+        let response = match (help, has_strip) {
+            ("", _) => response,
+            (_, true) => response.on_hover_text(format!("{help}\nShift-drag: {}.", STRIP.to_lowercase())),
+            (_, false) => response.on_hover_text(help),
         };
-        let wants_strip = strip_asked(ui, &response);
-        if is_strip_drag(ui, &response) {
+        let wants_strip = has_strip && strip_asked(ui, &response);
+        if has_strip && is_strip_drag(ui, &response) {
             *value = before;
         }
         Turned { is_changed: *value != before, wants_strip }

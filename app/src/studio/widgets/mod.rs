@@ -6,6 +6,7 @@ mod icons;
 
 pub use blocks::block_curve;
 pub use controls::{
-    big_button, caption, chip, edge_tab, heading, help_label, is_strip_drag, knob_row, number_row, strip_asked,
+    big_button, caption, chip, count_row, edge_tab, heading, help_label, is_strip_drag, knob_row, number_row,
+    strip_asked,
 };
 pub use icons::{Icon, icon_button};
