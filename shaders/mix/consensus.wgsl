@@ -35,20 +35,23 @@ fn four(x: Fours, e: vec4<u32>) -> vec4<f32> {
 #end
 #if VOTE
 #if PLUS
-  let up = sum >= zero;
+  let down = sum < zero;
 #else
-  let up = select(sum, vec4<f32>(p.knobs.z), sum == zero) >= zero;
+  let down = select(sum, vec4<f32>(p.knobs.z), sum == zero) < zero;
 #endif
+  // Where minus won all signs are turned, so that what agrees is what is positive: sums and quotients keep their digits.
+  let turn = select(vec4<u32>(0u), vec4<u32>(0x80000000u), down);
   var top = zero;
   var bottom = zero;
 #for i MODELS
   {
-    let agrees = select((d$i < zero), (d$i > zero), up);
+    let d = bitcast<vec4<f32>>(bitcast<vec4<u32>>(d$i) ^ turn);
+    let agrees = d > zero;
     if (VOTE >= 2u) {
-      top += select(zero, d$i * p.model[$i].x, agrees);
+      top += select(zero, d * p.model[$i].x, agrees);
       bottom += select(zero, vec4<f32>(1.0), agrees);
     } else {
-      top += select(zero, d$i, agrees);
+      top += select(zero, d, agrees);
       bottom += select(zero, vec4<f32>(p.model[$i].x), agrees);
     }
   }
@@ -56,7 +59,7 @@ fn four(x: Fours, e: vec4<u32>) -> vec4<f32> {
 #if NORMALIZE
   top /= select(bottom, vec4<f32>(1.0), bottom == zero);
 #endif
-  return x.b + top * p.knobs.x;
+  return x.b + bitcast<vec4<f32>>(bitcast<vec4<u32>>(top) ^ turn) * p.knobs.x;
 #else
 #if NORMALIZE
   sum /= p.knobs.y;

@@ -21,6 +21,9 @@ var<private> after$i: vec4<f32>;
 fn take(x: Fours, e: vec4<u32>) {
   let last = vec4<u32>(p.head.start + p.head.count - 1u);
   let live = e <= last;
+#if CUTS
+  cut_at(min(e, last));
+#endif
 #for i MODELS
   {
     let d = select(vec4<f32>(0.0), abs(x.m$i - x.o), live);

@@ -1,7 +1,8 @@
 // Between the looks of a bracketed selection, one lane a selection. Mirrors gpu/mix/src/select/bracket.rs.
 // STEP 0, after a sample's histogram (65,536 bins of the keys' top 16 bits, summed by 256 in `coarse`): a bracket of keys that holds the
-// element of the wanted rank but for bad luck. STEP 1, after the collection: the rank left inside it, or failure. STEP 2: the result into
-// `state`, unless it failed; then the full search, which skips settled selections, does the work.
+// element of the wanted rank but for bad luck. STEP 1, after the collection: the rank left inside it, or failure; it also empties the BINS bins
+// a selection that the collected keys are counted in. STEP 2: the result into `state`, unless it failed; then the full search, which skips
+// settled selections, does the work.
 //
 // `inner` and `state` as in select_step.wgsl, `inner` over keys counted from the bracket's lower end, always descending; its word 7 is 1 after a
 // failure. `edges` as in select_compact.wgsl. ZEROS 0: which of several unchanged elements are taken
@@ -44,8 +45,8 @@ fn bracket(s: u32) {
   for (var c = 0u; c < 256u; c++) { seen += coarse[s * 256u + c]; }
   let share = f32(state[at]) / f32(p.len);
   let middle = share * f32(seen);
-  // Five standard deviations: plenty for independent draws, enough where the eight elements of a group resemble each other a little.
-  let margin = 5.0 * sqrt(f32(seen) * share * (1.0 - share)) + 16.0;
+  // Three and a half standard deviations: one draw in 2,000 lies beyond them and costs a full search, while every element inside costs always.
+  let margin = 3.5 * sqrt(f32(seen) * share * (1.0 - share)) + 16.0;
   let near = bin_of(s, u32(max(middle - margin, 1.0)), down);
   let far = bin_of(s, u32(min(middle + margin, f32(seen))), down);
   var low = min(near, far) << 15u;
@@ -103,6 +104,9 @@ fn settle(s: u32) {
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) s: u32) {
+  if (STEP == 1u) {
+    for (var i = s; i < p.selects * BINS; i += 64u) { bins[i] = 0u; }
+  }
   if (s >= p.selects) { return; }
   if (STEP == 0u) { bracket(s); } else if (STEP == 1u) { begin(s); } else { settle(s); }
 }

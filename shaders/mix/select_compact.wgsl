@@ -4,10 +4,18 @@
 // Keys are the magnitude's bits, turned over (`edges.z`) where the smallest come first: beyond is always above. `edges`: lowest key inside less
 // one, highest inside, what turns keys over. `found`: for every selection two words a lane (pairs collected, elements beyond), then the lanes'
 // pairs (key, element number). A lane that finds more than it has room for counts on: its count tells.
-// No atomics: software adapters carry them out lane by lane.
+// No atomics: software adapters carry them out lane by lane. WIDE: a pair is one store of 64 bits.
 #include "mix/shared/flat"
 @group(0) @binding(2u + ORIGIN + MODELS) var<storage, read> edges: array<vec4<i32>>;
-@group(0) @binding(3u + ORIGIN + MODELS) var<storage, read_write> found: array<u32>;
+#if WIDE
+@group(0) @binding(3u + ORIGIN + MODELS) var<storage, read_write> found: array<u64>;
+fn give(at: u32, pair: vec2<u32>) { found[at] = u64(pair.x) | (u64(pair.y) << 32u); }
+fn given(at: u32) -> vec2<u32> { let pair = found[at]; return vec2<u32>(u32(pair), u32(pair >> 32u)); }
+#else
+@group(0) @binding(3u + ORIGIN + MODELS) var<storage, read_write> found: array<vec2<u32>>;
+fn give(at: u32, pair: vec2<u32>) { found[at] = pair; }
+fn given(at: u32) -> vec2<u32> { return found[at]; }
+#endif
 #include "mix/shared/selection"
 
 #for s SELECTS
@@ -59,9 +67,8 @@ fn take_both(x: Fours, y: Fours, e: vec4<u32>) {
         let k = select(kx$s, ky$s, c > 3u);
         let i = c & 3u;
         // Beyond its room a lane overwrites its last pair: the count gives it away.
-        let at = pairs_at + 2u * ($su * LANES * room + min(inside$s, room - 1u));
-        found[at] = bitcast<u32>(select(select(k.x, k.y, i == 1u), select(k.z, k.w, i == 3u), i > 1u));
-        found[at + 1u] = e.x + c;
+        let key = select(select(k.x, k.y, i == 1u), select(k.z, k.w, i == 3u), i > 1u);
+        give(pairs_at + $su * LANES * room + min(inside$s, room - 1u), vec2<u32>(bitcast<u32>(key), e.x + c));
         inside$s += 1u;
       }
     }
@@ -74,13 +81,16 @@ fn take_both(x: Fours, y: Fours, e: vec4<u32>) {
 fn begin(lane: u32) {
   room = bitcast<u32>(p.knobs.y);
   end = p.head.start + p.head.count;
-  pairs_at = 2u * SELECTS * LANES + 2u * lane * room;
+  pairs_at = SELECTS * LANES + lane * room;
 #for s SELECTS
   low$s = edges[$s].x;
   high$s = edges[$s].y;
   turn$s = edges[$s].z;
-  inside$s = select(0u, found[2u * ($su * LANES + lane)], p.head.row_groups == 1u);
-  beyond$s = vec4<u32>(select(0u, found[2u * ($su * LANES + lane) + 1u], p.head.row_groups == 1u), 0u, 0u, 0u);
+  {
+    let before = select(vec2<u32>(0u), given($su * LANES + lane), p.head.row_groups == 1u);
+    inside$s = before.x;
+    beyond$s = vec4<u32>(before.y, 0u, 0u, 0u);
+  }
 #end
 }
 
@@ -88,8 +98,7 @@ fn idle() -> bool { return false; }
 
 fn finish(lane: u32) {
 #for s SELECTS
-  found[2u * ($su * LANES + lane)] = inside$s;
-  found[2u * ($su * LANES + lane) + 1u] = dot(beyond$s, vec4<u32>(1u));
+  give($su * LANES + lane, vec2<u32>(inside$s, dot(beyond$s, vec4<u32>(1u))));
 #end
 }
 #include "mix/shared/gather"

@@ -268,49 +268,135 @@ pub struct HostInputs<'a> {
     pub uniforms: &'a [&'a [f32]],
 }
 
+/// What recipes, lists and interfaces have to know of a method. Every method has one of its own, a `static` beside its code.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    name: &'static str,
+    label: &'static str,
+    citation: &'static str,
+    knobs: &'static [Knob],
+    model_knobs: &'static [Knob],
+    /// Least and most.
+    models: (usize, usize),
+    weighted: bool,
+    is_between: bool,
+    uses_minus: bool,
+    uses_origin: bool,
+    on_host: bool,
+}
+
+impl About {
+    /// A method on the device, without knobs, of one or more weighted models that it compares with the base: name in recipes, name for people,
+    /// paper or program that the algorithm is from, exactly.
+    pub const fn new(name: &'static str, label: &'static str, citation: &'static str) -> About {
+        About {
+            name,
+            label,
+            citation,
+            knobs: &[],
+            model_knobs: &[],
+            models: (1, usize::MAX),
+            weighted: true,
+            is_between: false,
+            uses_minus: false,
+            uses_origin: false,
+            on_host: false,
+        }
+    }
+
+    /// With knobs of the stage.
+    pub const fn knobs(self, knobs: &'static [Knob]) -> About {
+        About { knobs, ..self }
+    }
+
+    /// With knobs of each model beside its weight.
+    pub const fn model_knobs(self, model_knobs: &'static [Knob]) -> About {
+        About { model_knobs, ..self }
+    }
+
+    /// Takes `least` to `most` models.
+    pub const fn models(self, least: usize, most: usize) -> About {
+        About { models: (least, most), ..self }
+    }
+
+    /// Models have no weights: see [`Method::weighted`].
+    pub const fn without_weights(self) -> About {
+        About { weighted: false, ..self }
+    }
+
+    /// One model's weight is its share: see [`Method::is_between`].
+    pub const fn between(self) -> About {
+        About { is_between: true, ..self }
+    }
+
+    /// Compares models with `minus`.
+    pub const fn with_minus(self) -> About {
+        About { uses_minus: true, ..self }
+    }
+
+    /// Reads the origin.
+    pub const fn with_origin(self) -> About {
+        About { uses_origin: true, ..self }
+    }
+
+    /// Computed on the host: see [`Method::on_host`].
+    pub const fn on_host(self) -> About {
+        About { on_host: true, ..self }
+    }
+}
+
 /// A merge method. Implementations are unit structs in `methods/`, one file each.
 pub trait Method: Sync {
+    /// Its names, its knobs and what it takes: everything but the algorithm.
+    fn about(&self) -> &About;
     /// Name in recipes.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &'static str {
+        self.about().name
+    }
     /// Name for people.
-    fn label(&self) -> &'static str;
+    fn label(&self) -> &'static str {
+        self.about().label
+    }
     /// Paper or program that the algorithm is from, exactly.
-    fn citation(&self) -> &'static str;
+    fn citation(&self) -> &'static str {
+        self.about().citation
+    }
     /// Knobs of the stage.
     fn knobs(&self) -> &'static [Knob] {
-        &[]
+        self.about().knobs
     }
     /// Knobs of each model beside its weight.
     fn model_knobs(&self) -> &'static [Knob] {
-        &[]
+        self.about().model_knobs
     }
     /// How many models it takes.
     fn models(&self) -> RangeInclusive<usize> {
-        1..=usize::MAX
+        let (least, most) = self.about().models;
+        least..=most
     }
     /// True when models have weights. Without, a block factor f gives B + f (result - B).
     fn weighted(&self) -> bool {
-        true
+        self.about().weighted
     }
     /// True when one model's weight is its share of the result: 0 gives B, 1 the model. Interfaces then show both as percentages.
     fn is_between(&self) -> bool {
-        false
+        self.about().is_between
     }
     /// True when the method compares models with `minus` (only `add_difference` and its kin).
     fn uses_minus(&self) -> bool {
-        false
+        self.about().uses_minus
     }
     /// True when the method reads the origin, so that stages after the first must supply it.
     fn uses_origin(&self) -> bool {
-        false
+        self.about().uses_origin
+    }
+    /// True when it is computed on the host, by `reference`, because it makes no sense on the device: the method's file says why.
+    fn on_host(&self) -> bool {
+        self.about().on_host
     }
     /// True when the result is B whatever the models are.
     fn keeps_base(&self, settings: &Settings<'_>) -> bool {
         self.weighted() && settings.weights.iter().all(|w| *w == 0.0)
-    }
-    /// True when it is computed on the host, by `reference`, because it makes no sense on the device: the method's file says why.
-    fn on_host(&self) -> bool {
-        false
     }
     /// What it has to know of other tensors, or of this one, before it records this one.
     fn survey(&self, _settings: &Settings<'_>) -> Option<SurveyPlan> {

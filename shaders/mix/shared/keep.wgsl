@@ -1,6 +1,58 @@
 // kept0(x, e), kept1(x, e), ..: which of the four elements numbered e each model keeps (defines as in consensus.wgsl). Where SELECTED, begin()
-// comes first, once a lane: software adapters pay for every load, uniform or not. DESCENDING 1: all selections take the largest.
+// comes first, once a lane: software adapters pay for every load, uniform or not.
+//
+// CUTS 1: all selections take the largest. An element is kept where its magnitude's bits are above its model's cut: the threshold, or one
+// below it up to the last element taken of those that equal the threshold. cut_at() sets the cuts for four elements, cut_between() for all of a
+// stretch and says whether it could not: where some last element lies within.
 #if SELECTED
+#if CUTS
+#for i MODELS
+var<private> cut$i: vec4<i32>;
+var<private> least$i: i32;
+var<private> last$i: u32;
+#if WINDOW
+var<private> inner_cut$i: vec4<i32>;
+var<private> inner_least$i: i32;
+var<private> inner_last$i: u32;
+#endif
+#end
+// No finite number has as many bits as what nothing reaches.
+fn least_of(s: u32) -> i32 { return i32(min(state[s * 8u + 1u], 0x7fffffffu)); }
+fn begin(lane: u32) {
+#for i MODELS
+#if WINDOW
+  least$i = least_of(2u * $iu);
+  last$i = state[2u * $iu * 8u + 5u];
+  inner_least$i = least_of(2u * $iu + 1u);
+  inner_last$i = state[(2u * $iu + 1u) * 8u + 5u];
+#else
+  least$i = least_of($iu);
+  last$i = state[$iu * 8u + 5u];
+#endif
+#end
+}
+fn cut_at(e: vec4<u32>) {
+  let zero = vec4<i32>(0);
+  let one = vec4<i32>(1);
+#for i MODELS
+  cut$i = vec4<i32>(least$i) - select(zero, one, e <= vec4<u32>(last$i));
+#if WINDOW
+  inner_cut$i = vec4<i32>(inner_least$i) - select(zero, one, e <= vec4<u32>(inner_last$i));
+#endif
+#end
+}
+fn cut_between(first: u32, final_one: u32) -> bool {
+  cut_at(vec4<u32>(final_one));
+  var within = false;
+#for i MODELS
+  within = within || (first <= last$i && last$i < final_one);
+#if WINDOW
+  within = within || (first <= inner_last$i && inner_last$i < final_one);
+#endif
+#end
+  return within;
+}
+#else
 #for i MODELS
 var<private> least$i: vec4<u32>;
 var<private> last$i: vec4<u32>;
@@ -25,13 +77,10 @@ fn begin(lane: u32) {
 // True where element e with value v is among the first of selection s, whose threshold and last equal element are given.
 fn passes(s: u32, v: vec4<f32>, e: vec4<u32>, least: vec4<u32>, last: vec4<u32>) -> vec4<bool> {
   let bits = bitcast<vec4<u32>>(abs(v));
-#if DESCENDING
-  let beyond = bits > least;
-#else
   let beyond = select((bits < least), (bits > least), vec4<bool>(state[s * 8u + 6u] == 1u));
-#endif
   return beyond | ((bits == least) & (e <= last));
 }
+#endif
 // True where element e with value v is among the first of selection s.
 fn among(s: u32, v: vec4<f32>, e: vec4<u32>) -> vec4<bool> {
   let bits = bitcast<vec4<u32>>(abs(v));
@@ -62,6 +111,14 @@ fn kept$i(x: Fours, e: vec4<u32>) -> vec4<bool> {
   return random_four(bitcast<u32>(p.model[$i].z), bitcast<u32>(p.model[$i].w), e) < vec4<f32>(p.model[$i].y);
 #endif
 #else
+#if CUTS
+  let bits = bitcast<vec4<i32>>(abs(x.m$i - x.o));
+#if WINDOW
+  return (bits > cut$i) & (bits <= inner_cut$i);
+#else
+  return bits > cut$i;
+#endif
+#else
 #if WINDOW
   let v = x.m$i - x.o;
   let outer = passes(2u * $iu, v, e, least$i, last$i);
@@ -71,6 +128,7 @@ fn kept$i(x: Fours, e: vec4<u32>) -> vec4<bool> {
   return passes($iu, x.m$i - x.o, e, least$i, last$i);
 #else
   return vec4<bool>(true);
+#endif
 #endif
 #endif
 #endif

@@ -4,7 +4,7 @@ use admix_tensor::Recorder;
 
 use crate::MixError;
 use crate::flat::{Flat, Kind, Pass, bits};
-use crate::method::{HostInputs, Inputs, Method, Settings};
+use crate::method::{About, HostInputs, Inputs, Method, Settings};
 
 /// B + sum w (M - minus).
 pub struct AddDifference;
@@ -75,25 +75,17 @@ pub(crate) fn differences(
     }
 }
 
+static ABOUT: About = About::new(
+    "add_difference",
+    "Add difference",
+    "Ilharco et al. 2023, Editing Models with Task Arithmetic, arXiv 2212.04089; mergekit `task_arithmetic` with lambda 1",
+)
+.with_minus()
+.with_origin();
+
 impl Method for AddDifference {
-    fn name(&self) -> &'static str {
-        "add_difference"
-    }
-
-    fn label(&self) -> &'static str {
-        "Add difference"
-    }
-
-    fn citation(&self) -> &'static str {
-        "Ilharco et al. 2023, Editing Models with Task Arithmetic, arXiv 2212.04089; mergekit `task_arithmetic` with lambda 1"
-    }
-
-    fn uses_minus(&self) -> bool {
-        true
-    }
-
-    fn uses_origin(&self) -> bool {
-        true
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn record(

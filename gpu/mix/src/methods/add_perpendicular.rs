@@ -1,41 +1,28 @@
 //! The part of the model's difference that is perpendicular to the base's, added to the base (`shaders/mix/add_perpendicular.wgsl`).
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::{Launch, Recorder};
 
 use super::add_difference::compared;
 use crate::MixError;
 use crate::flat::{Flat, Pass, bits};
-use crate::method::{HostInputs, Inputs, Method, Settings};
+use crate::method::{About, HostInputs, Inputs, Method, Settings};
 use crate::sums::{Vectors, gram, gram_reference};
 
 /// B + w (b - a <a, b> / |a|^2), a = B - minus, b = M - minus.
 pub struct AddPerpendicular;
 
+static ABOUT: About = About::new(
+    "add_perpendicular",
+    "Add perpendicular",
+    "sd-mecha 1.1.8 `add_perpendicular`, https://github.com/ljleb/sd-mecha",
+)
+.models(1, 1)
+.with_minus()
+.with_origin();
+
 impl Method for AddPerpendicular {
-    fn name(&self) -> &'static str {
-        "add_perpendicular"
-    }
-
-    fn label(&self) -> &'static str {
-        "Add perpendicular"
-    }
-
-    fn citation(&self) -> &'static str {
-        "sd-mecha 1.1.8 `add_perpendicular`, https://github.com/ljleb/sd-mecha"
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=1
-    }
-
-    fn uses_minus(&self) -> bool {
-        true
-    }
-
-    fn uses_origin(&self) -> bool {
-        true
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn record(

@@ -1,13 +1,11 @@
 //! Arcee Fusion: the model's elements whose change stands out, the base's elsewhere (`shaders/mix/softmax_kl.wgsl`, `arcee_fusion.wgsl`).
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::{Launch, Recorder};
 
 use super::lines::{by_last, plain, row_windows};
 use crate::MixError;
 use crate::flat::{Flat, Kind, Pass};
-use crate::method::{HostInputs, Inputs, Method, Settings};
+use crate::method::{About, HostInputs, Inputs, Method, Settings};
 use crate::select::{Selection, Zeros, select};
 
 /// Arcee Fusion, mergekit's; its quartiles are exact where mergekit draws a sample of a million elements.
@@ -18,25 +16,17 @@ fn quartiles(len: usize) -> [u32; 3] {
     [1, 2, 3].map(|q| (q * (len.max(1) - 1) / 4) as u32 + 1)
 }
 
+static ABOUT: About = About::new(
+    "arcee_fusion",
+    "Arcee Fusion",
+    "Arcee AI 2025, mergekit 0.1.5 `arcee_fusion`, with exact quartiles of large tensors",
+)
+.models(1, 1)
+.without_weights();
+
 impl Method for ArceeFusion {
-    fn name(&self) -> &'static str {
-        "arcee_fusion"
-    }
-
-    fn label(&self) -> &'static str {
-        "Arcee Fusion"
-    }
-
-    fn citation(&self) -> &'static str {
-        "Arcee AI 2025, mergekit 0.1.5 `arcee_fusion`, with exact quartiles of large tensors"
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=1
-    }
-
-    fn weighted(&self) -> bool {
-        false
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn record(

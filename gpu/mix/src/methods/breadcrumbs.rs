@@ -3,7 +3,7 @@
 use super::consensus::{Consensus, Keep, TaskVectors, Vote};
 use super::dare_linear::{OWN_NORMALIZE, RESCALE};
 use super::ties::{DENSITY, LAMBDA};
-use crate::method::{Knob, Settings};
+use crate::method::{About, Knob, Settings};
 use crate::select::Selection;
 
 pub(crate) const GAMMA: Knob = Knob::number(
@@ -22,7 +22,7 @@ static MODEL_KNOBS: &[Knob] = &[DENSITY, GAMMA];
 
 /// Model Breadcrumbs, mergekit's variant.
 pub(crate) static BREADCRUMBS: TaskVectors = TaskVectors::new(
-    (
+    About::new(
         "breadcrumbs",
         "Model Breadcrumbs",
         "Davari and Belilovsky 2023, Model Breadcrumbs, arXiv 2312.06795, as in mergekit 0.1.5 `breadcrumbs`",

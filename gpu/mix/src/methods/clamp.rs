@@ -1,12 +1,10 @@
 //! The base, held between the smallest and the largest value of the models (`shaders/mix/clamp.wgsl`).
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::Recorder;
 
 use crate::MixError;
 use crate::flat::{Flat, MAX_MODELS, Pass, bits};
-use crate::method::{HostInputs, Inputs, Knob, Method, Settings};
+use crate::method::{About, HostInputs, Inputs, Knob, Method, Settings};
 
 /// B clamped to the models' range.
 pub struct Clamp;
@@ -20,29 +18,18 @@ static KNOBS: &[Knob] = &[Knob::number(
     "Draws both bounds to the model values nearest their mean: 1 leaves the narrowest range around it.",
 )];
 
+static ABOUT: About = About::new(
+    "clamp",
+    "Clamp",
+    "sd-mecha 1.1.8 `clamp`, https://github.com/ljleb/sd-mecha: the bounds are the models",
+)
+.knobs(KNOBS)
+.models(1, MAX_MODELS - 2)
+.without_weights();
+
 impl Method for Clamp {
-    fn name(&self) -> &'static str {
-        "clamp"
-    }
-
-    fn label(&self) -> &'static str {
-        "Clamp"
-    }
-
-    fn citation(&self) -> &'static str {
-        "sd-mecha 1.1.8 `clamp`, https://github.com/ljleb/sd-mecha: the bounds are the models"
-    }
-
-    fn knobs(&self) -> &'static [Knob] {
-        KNOBS
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=MAX_MODELS - 2
-    }
-
-    fn weighted(&self) -> bool {
-        false
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn record(

@@ -3,82 +3,47 @@
 //! mergekit's generalized task arithmetic: sparsify each change, optionally restore its L1 norm, weigh, vote on signs, normalise.
 //! A method that differs from the others in these steps only is a [`TaskVectors`].
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::{Launch, Recorder, Tensor};
 
 use crate::MixError;
 use crate::flat::{Flat, Pass, bits};
-use crate::method::{HostInputs, Inputs, Knob, Method, Settings, SurveyPlan};
+use crate::method::{About, HostInputs, Inputs, Knob, Method, Settings, SurveyPlan};
 use crate::random;
 use crate::select::{Selection, Zeros, select, select_reference};
 use crate::sums;
 
 use super::ranks;
 
-/// A task-vector method: its names, its knobs and how they become a [`Consensus`].
+/// A task-vector method: what there is to know of it, and how its knobs become a [`Consensus`].
 pub(crate) struct TaskVectors {
-    /// Name in recipes.
-    pub name: &'static str,
-    /// Name for people.
-    pub label: &'static str,
-    /// Paper and program.
-    pub citation: &'static str,
-    /// Knobs of the stage.
-    pub knobs: &'static [Knob],
-    /// Knobs of each model.
-    pub model_knobs: &'static [Knob],
-    /// Whether models have weights.
-    pub weighted: bool,
+    about: About,
     /// The steps for one tensor.
-    pub plan: fn(&Settings<'_>) -> Consensus,
+    plan: fn(&Settings<'_>) -> Consensus,
     /// What has to be known of the whole model first.
-    pub survey: fn(&Settings<'_>) -> Option<SurveyPlan>,
+    survey: fn(&Settings<'_>) -> Option<SurveyPlan>,
 }
 
 impl TaskVectors {
-    /// A weighted method that looks at one tensor at a time.
+    /// A method that looks at one tensor at a time.
     pub const fn new(
-        (name, label, citation): (&'static str, &'static str, &'static str),
+        about: About,
         knobs: &'static [Knob],
         model_knobs: &'static [Knob],
         plan: fn(&Settings<'_>) -> Consensus,
     ) -> TaskVectors {
-        TaskVectors { name, label, citation, knobs, model_knobs, weighted: true, plan, survey: |_| None }
+        let about = about.knobs(knobs).model_knobs(model_knobs).with_origin();
+        TaskVectors { about, plan, survey: |_| None }
+    }
+
+    /// With a survey of the whole model.
+    pub const fn with_survey(self, survey: fn(&Settings<'_>) -> Option<SurveyPlan>) -> TaskVectors {
+        TaskVectors { survey, ..self }
     }
 }
 
 impl Method for TaskVectors {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn label(&self) -> &'static str {
-        self.label
-    }
-
-    fn citation(&self) -> &'static str {
-        self.citation
-    }
-
-    fn knobs(&self) -> &'static [Knob] {
-        self.knobs
-    }
-
-    fn model_knobs(&self) -> &'static [Knob] {
-        self.model_knobs
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=usize::MAX
-    }
-
-    fn weighted(&self) -> bool {
-        self.weighted
-    }
-
-    fn uses_origin(&self) -> bool {
-        true
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn survey(&self, settings: &Settings<'_>) -> Option<SurveyPlan> {
@@ -200,7 +165,7 @@ impl Consensus {
             ("SELECTED", state.is_some().into()),
             ("WINDOW", window.into()),
             ("BEGIN", state.is_some().into()),
-            ("DESCENDING", selections.iter().all(|s| s.descending).into()),
+            ("CUTS", (state.is_some() && selections.iter().all(|s| s.descending)).into()),
             ("RANDOM", random.into()),
             ("UNIFORMS", (random && !per_element.is_empty()).into()),
             ("MASKED", masks.is_some().into()),

@@ -1,26 +1,19 @@
 //! The two cosine methods' common part (`shaders/mix/cosine_share.wgsl`, `cosine_sum.wgsl`): cosines of columns along the first dimension,
 //! averaged with that of the whole tensor and scaled by their range over the whole model.
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::{Launch, Recorder};
 
 use super::lines::{Along, by_first, line_products, line_products_reference, plain};
 use crate::MixError;
 use crate::flat::{Flat, Pass, bits};
-use crate::method::{Facts, HostInputs, Inputs, Method, Settings, Survey, SurveyPlan};
+use crate::method::{About, Facts, HostInputs, Inputs, Method, Settings, Survey, SurveyPlan};
 
 /// B k + M (1 - k), k = clip(scaled cosine - weight, 0, 1) of each column.
 #[derive(Clone, Copy)]
 pub(crate) struct Cosine {
-    /// Name in recipes.
-    pub name: &'static str,
-    /// Name for people.
-    pub label: &'static str,
-    /// Who published it.
-    pub citation: &'static str,
+    about: About,
     /// Columns are normalised before they are compared (cosineA).
-    pub unit: bool,
+    unit: bool,
 }
 
 /// The autoencoder is left alone, as SuperMerger does.
@@ -29,20 +22,8 @@ fn in_vae(name: &str) -> bool {
 }
 
 impl Method for Cosine {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn label(&self) -> &'static str {
-        self.label
-    }
-
-    fn citation(&self) -> &'static str {
-        self.citation
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=1
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn keeps_base(&self, settings: &Settings<'_>) -> bool {
@@ -69,6 +50,11 @@ impl Method for Cosine {
 }
 
 impl Cosine {
+    /// A variant: what there is to know of it, and whether columns are normalised.
+    pub const fn new(about: About, unit: bool) -> Cosine {
+        Cosine { about: about.models(1, 1), unit }
+    }
+
     /// The cosine of every column, and of the whole tensor (of the normalised columns where `unit` is set).
     fn cosines(self, base: &[f32], model: &[f32], shape: &[usize]) -> (Vec<f64>, f64) {
         let sums = line_products_reference((base, model), by_first(shape), Along::Columns);

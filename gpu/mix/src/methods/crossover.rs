@@ -2,9 +2,7 @@
 //!
 //! On the host: Fourier transforms of any length along every dimension, in f64.
 
-use std::ops::RangeInclusive;
-
-use crate::method::{HostInputs, Knob, Method, Settings};
+use crate::method::{About, HostInputs, Knob, Method, Settings};
 
 /// A cut through the spectrum of both, tilted from a step to a weighted sum.
 pub struct Crossover;
@@ -144,29 +142,18 @@ fn filter(shape: &[usize], alpha: f64, tilt: f64) -> Vec<f32> {
     (0..shape.iter().product()).map(whole).collect()
 }
 
+static ABOUT: About = About::new(
+    "crossover",
+    "Crossover",
+    "sd-mecha 1.1.8 `crossover`, https://github.com/ljleb/sd-mecha; alpha is the weight",
+)
+.knobs(KNOBS)
+.models(1, 1)
+.on_host();
+
 impl Method for Crossover {
-    fn name(&self) -> &'static str {
-        "crossover"
-    }
-
-    fn label(&self) -> &'static str {
-        "Crossover"
-    }
-
-    fn citation(&self) -> &'static str {
-        "sd-mecha 1.1.8 `crossover`, https://github.com/ljleb/sd-mecha; alpha is the weight"
-    }
-
-    fn knobs(&self) -> &'static [Knob] {
-        KNOBS
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=1
-    }
-
-    fn on_host(&self) -> bool {
-        true
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn reference(&self, inputs: &HostInputs<'_>, settings: &Settings<'_>) -> Vec<f32> {

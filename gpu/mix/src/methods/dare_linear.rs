@@ -2,7 +2,7 @@
 
 use super::consensus::{Consensus, Keep, TaskVectors, Vote};
 use super::ties::{LAMBDA, NORMALIZE};
-use crate::method::{Knob, Settings};
+use crate::method::{About, Knob, Settings};
 
 pub(crate) const RESCALE: Knob =
     Knob::switch("rescale", "Rescale", true, "Multiply what is left of a change until its L1 norm is what it was.");
@@ -22,7 +22,7 @@ static MODEL_KNOBS: &[Knob] = &[PROBABILITY];
 
 /// DARE with task arithmetic, mergekit's variant.
 pub(crate) static DARE_LINEAR: TaskVectors = TaskVectors::new(
-    (
+    About::new(
         "dare_linear",
         "DARE",
         "Yu et al. 2024, Language Models are Super Mario, arXiv 2311.03099, as in mergekit 0.1.5 `dare_linear`: rescaled by the L1 norms",

@@ -3,7 +3,7 @@
 use super::consensus::{Consensus, Keep, TaskVectors, Vote};
 use super::dare_linear::{PROBABILITY, RESCALE};
 use super::ties::{LAMBDA, NORMALIZE};
-use crate::method::{Knob, Settings};
+use crate::method::{About, Knob, Settings};
 
 pub(crate) const EPSILON: Knob = Knob::number(
     "epsilon",
@@ -19,7 +19,7 @@ static MODEL_KNOBS: &[Knob] = &[PROBABILITY, EPSILON];
 
 /// DELLA, mergekit's variant.
 pub(crate) static DELLA: TaskVectors = TaskVectors::new(
-    (
+    About::new(
         "della",
         "DELLA",
         "Deep et al. 2024, DELLA-Merging, arXiv 2406.11617, as in mergekit 0.1.5 `della`: rescaled by the L1 norms",

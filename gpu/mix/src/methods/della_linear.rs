@@ -4,14 +4,14 @@ use super::consensus::{Consensus, Keep, TaskVectors, Vote};
 use super::dare_linear::{OWN_NORMALIZE, PROBABILITY, RESCALE};
 use super::della::EPSILON;
 use super::ties::LAMBDA;
-use crate::method::{Knob, Settings};
+use crate::method::{About, Knob, Settings};
 
 static KNOBS: &[Knob] = &[LAMBDA, OWN_NORMALIZE, RESCALE];
 static MODEL_KNOBS: &[Knob] = &[PROBABILITY, EPSILON];
 
 /// DELLA without a vote, mergekit's variant.
 pub(crate) static DELLA_LINEAR: TaskVectors = TaskVectors::new(
-    (
+    About::new(
         "della_linear",
         "DELLA without a vote",
         "Deep et al. 2024, DELLA-Merging, arXiv 2406.11617, as in mergekit 0.1.5 `della_linear`: rescaled by the L1 norms",

@@ -1,13 +1,11 @@
 //! What two models' changes have in common, or what they have not, added to the base (`shaders/mix/extract.wgsl`).
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::Recorder;
 
 use super::lines::{Along, by_last, change, line_products, line_products_reference};
 use crate::MixError;
 use crate::flat::{Flat, Pass, bits};
-use crate::method::{HostInputs, Inputs, Knob, Method, Settings};
+use crate::method::{About, HostInputs, Inputs, Knob, Method, Settings};
 
 /// B + lerp(a, b, alpha) lerp(d, 1 - d, beta), d = ((cos + 1) / 2)^gamma by rows of the last dimension.
 pub struct Extract;
@@ -25,29 +23,18 @@ static KNOBS: &[Knob] = &[
     Knob::number("gamma", "Gamma", 0.0, 10.0, 1.0, "How sharply common and different are told apart."),
 ];
 
+static ABOUT: About = About::new(
+    "extract",
+    "Extract",
+    "SuperMerger `extract`, https://github.com/hako-mikan/sd-webui-supermerger/blob/main/calcmode_en.md",
+)
+.knobs(KNOBS)
+.models(2, 2)
+.without_weights();
+
 impl Method for Extract {
-    fn name(&self) -> &'static str {
-        "extract"
-    }
-
-    fn label(&self) -> &'static str {
-        "Extract"
-    }
-
-    fn citation(&self) -> &'static str {
-        "SuperMerger `extract`, https://github.com/hako-mikan/sd-webui-supermerger/blob/main/calcmode_en.md"
-    }
-
-    fn knobs(&self) -> &'static [Knob] {
-        KNOBS
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        2..=2
-    }
-
-    fn weighted(&self) -> bool {
-        false
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn record(

@@ -1,31 +1,21 @@
 //! The weighted geometric mean of the base and a model, in complex numbers (`shaders/mix/geometric.wgsl`).
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::Recorder;
 
 use crate::MixError;
 use crate::flat::{Flat, Pass, bits};
-use crate::method::{HostInputs, Inputs, Method, Settings};
+use crate::method::{About, HostInputs, Inputs, Method, Settings};
 
 /// The real part of B^(1 - w) M^w.
 pub struct Geometric;
 
+static ABOUT: About =
+    About::new("geometric", "Geometric sum", "sd-mecha 1.1.8 `geometric_sum`, https://github.com/ljleb/sd-mecha")
+        .models(1, 1);
+
 impl Method for Geometric {
-    fn name(&self) -> &'static str {
-        "geometric"
-    }
-
-    fn label(&self) -> &'static str {
-        "Geometric sum"
-    }
-
-    fn citation(&self) -> &'static str {
-        "sd-mecha 1.1.8 `geometric_sum`, https://github.com/ljleb/sd-mecha"
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=1
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn record(

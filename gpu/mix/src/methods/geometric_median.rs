@@ -1,13 +1,11 @@
 //! The point with the smallest sum of distances to the base and the models, by Weiszfeld's steps (`shaders/mix/geometric_median.wgsl`).
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::Recorder;
 
 use super::spherical::{Spherical, reference};
 use crate::MixError;
 use crate::flat::{Flat, MAX_MODELS};
-use crate::method::{HostInputs, Inputs, Knob, Method, Settings};
+use crate::method::{About, HostInputs, Inputs, Knob, Method, Settings};
 use crate::sums::Vectors;
 
 /// Geometric median of whole tensors.
@@ -42,29 +40,18 @@ fn solve(gram: &[Vec<f64>], eps: f64, steps: usize, ftol: f64) -> Vec<f64> {
     f
 }
 
+static ABOUT: About = About::new(
+    "geometric_median",
+    "Geometric median",
+    "Weiszfeld 1937; Pillutla et al. 2022, arXiv 1912.13445; sd-mecha 1.1.8 `geometric_median`, the base being the first model",
+)
+.knobs(KNOBS)
+.models(2, MAX_MODELS - 2)
+.without_weights();
+
 impl Method for GeometricMedian {
-    fn name(&self) -> &'static str {
-        "geometric_median"
-    }
-
-    fn label(&self) -> &'static str {
-        "Geometric median"
-    }
-
-    fn citation(&self) -> &'static str {
-        "Weiszfeld 1937; Pillutla et al. 2022, arXiv 1912.13445; sd-mecha 1.1.8 `geometric_median`, the base being the first model"
-    }
-
-    fn knobs(&self) -> &'static [Knob] {
-        KNOBS
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        2..=MAX_MODELS - 2
-    }
-
-    fn weighted(&self) -> bool {
-        false
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn record(

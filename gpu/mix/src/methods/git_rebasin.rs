@@ -4,9 +4,7 @@
 //! order no output depends on, as sd-mecha lists them for SDXL: hidden units of feed-forward layers and of the time and label embeddings,
 //! channels inside a head of queries with keys and of values with outputs. They share no unit, so one pass is the optimum and nothing repeats.
 
-use std::ops::RangeInclusive;
-
-use crate::method::{Facts, HostInputs, Knob, Method, Order, Settings, Survey, SurveyPlan};
+use crate::method::{About, Facts, HostInputs, Knob, Method, Order, Settings, Survey, SurveyPlan};
 
 /// B (1 - w) + w (M in the base's order).
 pub struct GitRebasin;
@@ -217,29 +215,18 @@ fn reordered(values: &[f32], shape: &[usize], order: &Order) -> Vec<f32> {
     (0..values.len()).map(|e| values[place(e)]).collect()
 }
 
+static ABOUT: About = About::new(
+    "git_rebasin",
+    "Git Re-Basin",
+    "Ainsworth, Hayase, Srinivasa 2023, Git Re-Basin, arXiv 2209.04836, weight matching; groups as in sd-mecha 1.1.8 `rebasin`",
+)
+.knobs(KNOBS)
+.models(1, 1)
+.on_host();
+
 impl Method for GitRebasin {
-    fn name(&self) -> &'static str {
-        "git_rebasin"
-    }
-
-    fn label(&self) -> &'static str {
-        "Git Re-Basin"
-    }
-
-    fn citation(&self) -> &'static str {
-        "Ainsworth, Hayase, Srinivasa 2023, Git Re-Basin, arXiv 2209.04836, weight matching; groups as in sd-mecha 1.1.8 `rebasin`"
-    }
-
-    fn knobs(&self) -> &'static [Knob] {
-        KNOBS
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=1
-    }
-
-    fn on_host(&self) -> bool {
-        true
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn survey(&self, settings: &Settings<'_>) -> Option<SurveyPlan> {

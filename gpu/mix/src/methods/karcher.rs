@@ -1,13 +1,11 @@
 //! The Karcher mean of the base and the models on the unit sphere, scaled by their mean norm (`shaders/mix/karcher.wgsl`).
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::Recorder;
 
 use super::spherical::{Spherical, reference};
 use crate::MixError;
 use crate::flat::{Flat, MAX_MODELS};
-use crate::method::{HostInputs, Inputs, Knob, Method, Settings};
+use crate::method::{About, HostInputs, Inputs, Knob, Method, Settings};
 use crate::sums::Vectors;
 
 /// Karcher mean, mergekit's variant.
@@ -64,29 +62,15 @@ fn solve(gram: &[Vec<f64>], steps: usize, tolerance: f64) -> Vec<f64> {
     (0..count).map(|i| if norm[i] > tolerance { scale * mean[i] / norm[i] } else { 0.0 }).collect()
 }
 
+static ABOUT: About =
+    About::new("karcher", "Karcher mean", "arXiv 2603.04972; mergekit 0.1.5 `karcher`, the base being the first model")
+        .knobs(KNOBS)
+        .models(1, MAX_MODELS - 2)
+        .without_weights();
+
 impl Method for Karcher {
-    fn name(&self) -> &'static str {
-        "karcher"
-    }
-
-    fn label(&self) -> &'static str {
-        "Karcher mean"
-    }
-
-    fn citation(&self) -> &'static str {
-        "arXiv 2603.04972; mergekit 0.1.5 `karcher`, the base being the first model"
-    }
-
-    fn knobs(&self) -> &'static [Knob] {
-        KNOBS
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=MAX_MODELS - 2
-    }
-
-    fn weighted(&self) -> bool {
-        false
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn record(

@@ -1,41 +1,28 @@
 //! Model Stock: the models' mean, drawn to the base by how little their changes agree (`shaders/mix/model_stock.wgsl`).
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::Recorder;
 
 use super::spherical::{Spherical, reference};
 use crate::MixError;
 use crate::flat::{Flat, MAX_MODELS};
-use crate::method::{HostInputs, Inputs, Method, Settings};
+use crate::method::{About, HostInputs, Inputs, Method, Settings};
 use crate::sums::Vectors;
 
 /// Model Stock, mergekit's variant over whole tensors.
 pub struct ModelStock;
 
+static ABOUT: About = About::new(
+    "model_stock",
+    "Model Stock",
+    "Jang, Yun, Han 2024, Model Stock, arXiv 2403.19522; mergekit 0.1.5 `model_stock`, over whole tensors",
+)
+.models(2, MAX_MODELS - 2)
+.without_weights()
+.with_origin();
+
 impl Method for ModelStock {
-    fn name(&self) -> &'static str {
-        "model_stock"
-    }
-
-    fn label(&self) -> &'static str {
-        "Model Stock"
-    }
-
-    fn citation(&self) -> &'static str {
-        "Jang, Yun, Han 2024, Model Stock, arXiv 2403.19522; mergekit 0.1.5 `model_stock`, over whole tensors"
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        2..=MAX_MODELS - 2
-    }
-
-    fn weighted(&self) -> bool {
-        false
-    }
-
-    fn uses_origin(&self) -> bool {
-        true
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn record(

@@ -1,13 +1,11 @@
 //! Multi-SLERP: barycentric interpolation of several tensors on a sphere (`shaders/mix/multislerp.wgsl`).
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::Recorder;
 
 use super::spherical::{Spherical, reference};
 use crate::MixError;
 use crate::flat::{Flat, MAX_MODELS};
-use crate::method::{HostInputs, Inputs, Knob, Method, Settings};
+use crate::method::{About, HostInputs, Inputs, Knob, Method, Settings};
 use crate::sums::Vectors;
 
 /// Multi-SLERP of the models' changes from the base, mergekit's variant with a base model.
@@ -22,30 +20,18 @@ fn weights(settings: &Settings<'_>) -> Vec<f64> {
     settings.weights.iter().map(|w| w / divisor).collect()
 }
 
+static ABOUT: About = About::new(
+    "multislerp",
+    "Multi-SLERP",
+    "Goddard 2025, https://goddard.blog/posts/multislerp-wow-what-a-cool-idea; mergekit 0.1.5 `multislerp` with a base model; weights that cancel exactly give the weighted sum",
+)
+.knobs(KNOBS)
+.models(2, MAX_MODELS - 2)
+.with_origin();
+
 impl Method for MultiSlerp {
-    fn name(&self) -> &'static str {
-        "multislerp"
-    }
-
-    fn label(&self) -> &'static str {
-        "Multi-SLERP"
-    }
-
-    fn citation(&self) -> &'static str {
-        "Goddard 2025, https://goddard.blog/posts/multislerp-wow-what-a-cool-idea; mergekit 0.1.5 `multislerp` with a base model; \
-         weights that cancel exactly give the weighted sum"
-    }
-
-    fn knobs(&self) -> &'static [Knob] {
-        KNOBS
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        2..=MAX_MODELS - 2
-    }
-
-    fn uses_origin(&self) -> bool {
-        true
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn record(

@@ -1,12 +1,10 @@
 //! NearSwap: the model's value where it is near the base's, less of it the farther it is (`shaders/mix/nearswap.wgsl`).
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::Recorder;
 
 use crate::MixError;
 use crate::flat::{Flat, Pass, bits};
-use crate::method::{HostInputs, Inputs, Knob, Method, Settings};
+use crate::method::{About, HostInputs, Inputs, Knob, Method, Settings};
 
 /// NearSwap, mergekit's variant.
 pub struct NearSwap;
@@ -14,33 +12,18 @@ pub struct NearSwap;
 static KNOBS: &[Knob] =
     &[Knob::number("t", "Reach", 0.0, 1e3, 0.001, "Difference up to which the model's value is taken whole.")];
 
+static ABOUT: About = About::new(
+    "nearswap",
+    "NearSwap",
+    "alchemonaut 2024, https://huggingface.co/alchemonaut/QuartetAnemoi-70B-t0.0001; mergekit 0.1.5 `nearswap`",
+)
+.knobs(KNOBS)
+.models(1, 1)
+.without_weights();
+
 impl Method for NearSwap {
-    fn name(&self) -> &'static str {
-        "nearswap"
-    }
-
-    fn label(&self) -> &'static str {
-        "NearSwap"
-    }
-
-    fn citation(&self) -> &'static str {
-        "alchemonaut 2024, https://huggingface.co/alchemonaut/QuartetAnemoi-70B-t0.0001; mergekit 0.1.5 `nearswap`"
-    }
-
-    fn knobs(&self) -> &'static [Knob] {
-        KNOBS
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=1
-    }
-
-    fn weighted(&self) -> bool {
-        false
-    }
-
-    fn uses_origin(&self) -> bool {
-        false
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn record(

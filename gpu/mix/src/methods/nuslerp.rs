@@ -1,14 +1,12 @@
 //! NuSLERP (`shaders/mix/nuslerp.wgsl`): with one model between the base and it, t = its weight; with two models between their changes from
 //! the base, t = w2 / (w1 + w2). Flattened, which is mergekit's default.
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::Recorder;
 
 use super::spherical::{Spherical, arc, reference};
 use crate::MixError;
 use crate::flat::Flat;
-use crate::method::{HostInputs, Inputs, Method, Settings};
+use crate::method::{About, HostInputs, Inputs, Method, Settings};
 use crate::sums::Vectors;
 
 /// NuSLERP, mergekit's.
@@ -25,29 +23,18 @@ fn plan(settings: &Settings<'_>) -> (Vectors, f64) {
     }
 }
 
+static ABOUT: About = About::new(
+    "nuslerp",
+    "NuSLERP",
+    "Goddard et al. 2024, mergekit 0.1.5 `nuslerp`, flattened: t = w2 / (w1 + w2); linear only where exactly colinear",
+)
+.models(1, 2)
+.between()
+.with_origin();
+
 impl Method for NuSlerp {
-    fn name(&self) -> &'static str {
-        "nuslerp"
-    }
-
-    fn label(&self) -> &'static str {
-        "NuSLERP"
-    }
-
-    fn citation(&self) -> &'static str {
-        "Goddard et al. 2024, mergekit 0.1.5 `nuslerp`, flattened: t = w2 / (w1 + w2); linear only where exactly colinear"
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=2
-    }
-
-    fn uses_origin(&self) -> bool {
-        true
-    }
-
-    fn is_between(&self) -> bool {
-        true
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn record(

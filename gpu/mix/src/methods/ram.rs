@@ -1,45 +1,25 @@
 //! Reinforced Agent Merging: changes that one model alone makes are kept whole, shared ones are averaged (`shaders/mix/ram.wgsl`).
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::Recorder;
 
 use crate::MixError;
 use crate::flat::{Flat, Pass, bits};
-use crate::method::{HostInputs, Inputs, Knob, Method, Settings};
+use crate::method::{About, HostInputs, Inputs, Knob, Method, Settings};
 
 /// RAM, mergekit's variant.
 pub struct Ram;
 
 static KNOBS: &[Knob] = &[Knob::number("epsilon", "Epsilon", 0.0, 1.0, 1e-5, "Changes up to this size count as none.")];
 
+static ABOUT: About = About::new("ram", "RAM", "Reinforced Agent Merging 2026, arXiv 2601.13572; mergekit 0.1.5 `ram`")
+    .knobs(KNOBS)
+    .models(1, 5)
+    .without_weights()
+    .with_origin();
+
 impl Method for Ram {
-    fn name(&self) -> &'static str {
-        "ram"
-    }
-
-    fn label(&self) -> &'static str {
-        "RAM"
-    }
-
-    fn citation(&self) -> &'static str {
-        "Reinforced Agent Merging 2026, arXiv 2601.13572; mergekit 0.1.5 `ram`"
-    }
-
-    fn knobs(&self) -> &'static [Knob] {
-        KNOBS
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=5
-    }
-
-    fn weighted(&self) -> bool {
-        false
-    }
-
-    fn uses_origin(&self) -> bool {
-        true
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn record(

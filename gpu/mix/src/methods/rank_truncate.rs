@@ -2,10 +2,8 @@
 //!
 //! On the host: eigenvectors in f64. sd-mecha draws a random basis by default; this is its exact form.
 
-use std::ops::RangeInclusive;
-
 use crate::linalg::{Matrix, leading};
-use crate::method::{HostInputs, Knob, Method, Settings};
+use crate::method::{About, HostInputs, Knob, Method, Settings};
 
 /// B + w (M - B) at a lower rank.
 pub struct RankTruncate;
@@ -31,33 +29,19 @@ fn truncated(change: &[f32], shape: &[usize], rank: usize) -> Vec<f64> {
     }
 }
 
+static ABOUT: About = About::new(
+    "rank_truncate",
+    "Rank truncation",
+    "sd-mecha 1.1.8 `truncate_rank` with `use_approximate_basis` off, https://github.com/ljleb/sd-mecha; Eckart and Young 1936",
+)
+.knobs(KNOBS)
+.models(1, 1)
+.with_origin()
+.on_host();
+
 impl Method for RankTruncate {
-    fn name(&self) -> &'static str {
-        "rank_truncate"
-    }
-
-    fn label(&self) -> &'static str {
-        "Rank truncation"
-    }
-
-    fn citation(&self) -> &'static str {
-        "sd-mecha 1.1.8 `truncate_rank` with `use_approximate_basis` off, https://github.com/ljleb/sd-mecha; Eckart and Young 1936"
-    }
-
-    fn knobs(&self) -> &'static [Knob] {
-        KNOBS
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=1
-    }
-
-    fn uses_origin(&self) -> bool {
-        true
-    }
-
-    fn on_host(&self) -> bool {
-        true
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn reference(&self, inputs: &HostInputs<'_>, settings: &Settings<'_>) -> Vec<f32> {

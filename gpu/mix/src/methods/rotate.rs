@@ -4,10 +4,8 @@
 //! a turn is a power of the whole one, without reflection. Matrices wider than high leave directions open: here they turn as little as they can,
 //! sd-mecha walks along a Stiefel manifold there.
 
-use std::ops::RangeInclusive;
-
 use crate::linalg::{Matrix, symmetric_eigen};
-use crate::method::{HostInputs, Knob, Method, Settings};
+use crate::method::{About, HostInputs, Knob, Method, Settings};
 use crate::orthogonal::{nearest, power, reflects};
 
 /// The base turned towards the model.
@@ -131,33 +129,19 @@ fn turned(x: &Matrix, u: &Matrix, v: &Matrix) -> Matrix {
     out
 }
 
+static ABOUT: About = About::new(
+    "rotate",
+    "Rotate",
+    "sd-mecha 1.1.8 `rotate`, https://github.com/ljleb/sd-mecha; Schoenemann 1966, orthogonal Procrustes",
+)
+.knobs(KNOBS)
+.models(1, 1)
+.without_weights()
+.on_host();
+
 impl Method for Rotate {
-    fn name(&self) -> &'static str {
-        "rotate"
-    }
-
-    fn label(&self) -> &'static str {
-        "Rotate"
-    }
-
-    fn citation(&self) -> &'static str {
-        "sd-mecha 1.1.8 `rotate`, https://github.com/ljleb/sd-mecha; Schoenemann 1966, orthogonal Procrustes"
-    }
-
-    fn knobs(&self) -> &'static [Knob] {
-        KNOBS
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=1
-    }
-
-    fn weighted(&self) -> bool {
-        false
-    }
-
-    fn on_host(&self) -> bool {
-        true
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn reference(&self, inputs: &HostInputs<'_>, settings: &Settings<'_>) -> Vec<f32> {

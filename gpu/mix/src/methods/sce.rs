@@ -1,12 +1,10 @@
 //! SCE: select the elements that differ most between the models, weigh models by their squares, erase minority signs (`shaders/mix/sce.wgsl`).
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::{Recorder, Tensor};
 
 use crate::MixError;
 use crate::flat::{Flat, MAX_MODELS, Pass, bits};
-use crate::method::{Facts, HostInputs, Inputs, Knob, Method, Settings, Survey, SurveyPlan};
+use crate::method::{About, Facts, HostInputs, Inputs, Knob, Method, Settings, Survey, SurveyPlan};
 use crate::select::{Selection, Zeros, select, select_reference};
 use crate::sums;
 
@@ -50,33 +48,15 @@ impl Survey for Differing {
     }
 }
 
+static ABOUT: About = About::new("sce", "SCE", "Wan et al. 2024, FuseChat, arXiv 2408.07990; mergekit 0.1.5 `sce`")
+    .knobs(KNOBS)
+    .models(1, MAX_MODELS - 2)
+    .without_weights()
+    .with_origin();
+
 impl Method for Sce {
-    fn name(&self) -> &'static str {
-        "sce"
-    }
-
-    fn label(&self) -> &'static str {
-        "SCE"
-    }
-
-    fn citation(&self) -> &'static str {
-        "Wan et al. 2024, FuseChat, arXiv 2408.07990; mergekit 0.1.5 `sce`"
-    }
-
-    fn knobs(&self) -> &'static [Knob] {
-        KNOBS
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=MAX_MODELS - 2
-    }
-
-    fn weighted(&self) -> bool {
-        false
-    }
-
-    fn uses_origin(&self) -> bool {
-        true
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn survey(&self, settings: &Settings<'_>) -> Option<SurveyPlan> {

@@ -1,37 +1,27 @@
 //! Spherical interpolation between the base and one model, flattened, t = the model's weight (`shaders/mix/slerp.wgsl`).
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::Recorder;
 
 use super::spherical::{Spherical, arc, reference};
 use crate::MixError;
 use crate::flat::Flat;
-use crate::method::{HostInputs, Inputs, Method, Settings};
+use crate::method::{About, HostInputs, Inputs, Method, Settings};
 use crate::sums::Vectors;
 
 /// Slerp, mergekit's variant.
 pub struct Slerp;
 
+static ABOUT: About = About::new(
+    "slerp",
+    "SLERP",
+    "Shoemake 1985, Animating rotation with quaternion curves; mergekit 0.1.5 `slerp`: linear where |cos| > 0.9995",
+)
+.models(1, 1)
+.between();
+
 impl Method for Slerp {
-    fn name(&self) -> &'static str {
-        "slerp"
-    }
-
-    fn label(&self) -> &'static str {
-        "SLERP"
-    }
-
-    fn citation(&self) -> &'static str {
-        "Shoemake 1985, Animating rotation with quaternion curves; mergekit 0.1.5 `slerp`: linear where |cos| > 0.9995"
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=1
-    }
-
-    fn is_between(&self) -> bool {
-        true
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn record(

@@ -2,40 +2,24 @@
 //!
 //! On the host: neighbourhoods of up to 81 elements in four dimensions, the oracle's own order of filters, and a method nobody drags a slider of.
 
-use std::ops::RangeInclusive;
-
-use crate::method::{HostInputs, Method, Settings};
+use crate::method::{About, HostInputs, Method, Settings};
 
 /// B + w smooth(M - minus).
 pub struct SmoothAdd;
 
+static ABOUT: About = About::new(
+    "smooth_add",
+    "Smooth add",
+    "SuperMerger `smoothAdd`, https://github.com/hako-mikan/sd-webui-supermerger/blob/main/calcmode_en.md",
+)
+.models(1, 1)
+.with_minus()
+.with_origin()
+.on_host();
+
 impl Method for SmoothAdd {
-    fn name(&self) -> &'static str {
-        "smooth_add"
-    }
-
-    fn label(&self) -> &'static str {
-        "Smooth add"
-    }
-
-    fn citation(&self) -> &'static str {
-        "SuperMerger `smoothAdd`, https://github.com/hako-mikan/sd-webui-supermerger/blob/main/calcmode_en.md"
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=1
-    }
-
-    fn uses_minus(&self) -> bool {
-        true
-    }
-
-    fn uses_origin(&self) -> bool {
-        true
-    }
-
-    fn on_host(&self) -> bool {
-        true
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn reference(&self, inputs: &HostInputs<'_>, settings: &Settings<'_>) -> Vec<f32> {

@@ -1,14 +1,12 @@
 //! Two weighted sums in a row: ((1 - w1) B + w1 M1) (1 - w2) + w2 M2.
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::Recorder;
 
 use super::linear;
 use super::weighted_sum::linear_reference;
 use crate::MixError;
 use crate::flat::Flat;
-use crate::method::{HostInputs, Inputs, Method, Settings};
+use crate::method::{About, HostInputs, Inputs, Method, Settings};
 
 /// Two weighted sums in a row: ((1 - w1) B + w1 M1) (1 - w2) + w2 M2.
 pub struct SumTwice;
@@ -19,21 +17,13 @@ fn factors(settings: &Settings<'_>) -> (Vec<f64>, f64) {
     (vec![first * (1.0 - second), second], (1.0 - first) * (1.0 - second))
 }
 
+static ABOUT: About =
+    About::new("sum_twice", "Sum twice", "SuperMerger `sum Twice`, https://github.com/hako-mikan/sd-webui-supermerger")
+        .models(2, 2);
+
 impl Method for SumTwice {
-    fn name(&self) -> &'static str {
-        "sum_twice"
-    }
-
-    fn label(&self) -> &'static str {
-        "Sum twice"
-    }
-
-    fn citation(&self) -> &'static str {
-        "SuperMerger `sum Twice`, https://github.com/hako-mikan/sd-webui-supermerger"
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        2..=2
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn record(

@@ -1,12 +1,10 @@
 //! A run of the model's rows in place of the base's: the first dimension from beta to alpha + beta (`shaders/mix/tensor_sum.wgsl`).
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::Recorder;
 
 use crate::MixError;
 use crate::flat::{Flat, Pass};
-use crate::method::{HostInputs, Inputs, Knob, Method, Settings};
+use crate::method::{About, HostInputs, Inputs, Knob, Method, Settings};
 
 /// Rows [beta n, (alpha + beta) n) of M, the others of B; alpha is the weight.
 pub struct TensorSum;
@@ -23,25 +21,17 @@ fn region(settings: &Settings<'_>) -> (usize, usize, bool) {
     if alpha + beta <= 1.0 { (at(beta), at(alpha + beta), false) } else { (at(alpha + beta - 1.0), at(beta), true) }
 }
 
+static ABOUT: About = About::new(
+    "tensor_sum",
+    "Tensor sum",
+    "SuperMerger `tensor`, https://github.com/hako-mikan/sd-webui-supermerger/blob/main/calcmode_en.md",
+)
+.knobs(KNOBS)
+.models(1, 1);
+
 impl Method for TensorSum {
-    fn name(&self) -> &'static str {
-        "tensor_sum"
-    }
-
-    fn label(&self) -> &'static str {
-        "Tensor sum"
-    }
-
-    fn citation(&self) -> &'static str {
-        "SuperMerger `tensor`, https://github.com/hako-mikan/sd-webui-supermerger/blob/main/calcmode_en.md"
-    }
-
-    fn knobs(&self) -> &'static [Knob] {
-        KNOBS
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=1
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn record(

@@ -1,7 +1,7 @@
 //! TIES as mergekit computes it: per tensor, keep the largest changes, weigh them, vote on signs, average those that agree.
 
 use super::consensus::{Consensus, Keep, TaskVectors, Vote, kept_count};
-use crate::method::{Knob, Settings};
+use crate::method::{About, Knob, Settings};
 use crate::select::Selection;
 
 pub(crate) const LAMBDA: Knob =
@@ -20,7 +20,7 @@ static MODEL_KNOBS: &[Knob] = &[DENSITY];
 
 /// TIES-merging, mergekit's variant.
 pub(crate) static TIES: TaskVectors = TaskVectors::new(
-    (
+    About::new(
         "ties",
         "TIES (mergekit)",
         "Yadav et al. 2023, TIES-Merging, arXiv 2306.01708, as in mergekit 0.1.5 `ties`: trimmed per tensor, weighted before the vote",

@@ -4,26 +4,22 @@
 
 use super::consensus::{Consensus, Keep, TaskVectors, Vote};
 use super::ties::{DENSITY, LAMBDA};
-use crate::method::{Facts, HostInputs, Knob, Settings, Survey, SurveyPlan};
+use crate::method::{About, Facts, HostInputs, Knob, Settings, Survey, SurveyPlan};
 
 static KNOBS: &[Knob] = &[LAMBDA];
 static MODEL_KNOBS: &[Knob] = &[DENSITY];
 
 /// TIES-merging, the paper's own code (`merge_func` dis-mean). Models have no weights there.
-pub(crate) static TIES_PAPER: TaskVectors = TaskVectors {
-    weighted: false,
-    survey,
-    ..TaskVectors::new(
-        (
+pub(crate) static TIES_PAPER: TaskVectors = TaskVectors::new(
+        About::new(
             "ties_paper",
             "TIES (paper)",
             "Yadav et al. 2023, TIES-Merging, arXiv 2306.01708, https://github.com/prateeky2806/ties-merging: trimmed over the whole model, dis-mean",
-        ),
+        ).without_weights(),
         KNOBS,
         MODEL_KNOBS,
         plan,
-    )
-};
+    ).with_survey(survey);
 
 fn plan(settings: &Settings<'_>) -> Consensus {
     let count = settings.weights.len();

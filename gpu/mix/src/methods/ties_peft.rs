@@ -2,7 +2,7 @@
 
 use super::consensus::{Consensus, Keep, TaskVectors, Vote};
 use super::ties::DENSITY;
-use crate::method::{Knob, Settings};
+use crate::method::{About, Knob, Settings};
 use crate::select::Selection;
 
 static KNOBS: &[Knob] = &[Knob::choice(
@@ -15,7 +15,7 @@ static MODEL_KNOBS: &[Knob] = &[DENSITY];
 
 /// TIES-merging, peft's variant.
 pub(crate) static TIES_PEFT: TaskVectors = TaskVectors::new(
-    (
+    About::new(
         "ties_peft",
         "TIES (peft)",
         "Yadav et al. 2023, TIES-Merging, arXiv 2306.01708, as in peft 0.21 `ties`: per tensor, the vote before the weights, divided by the count",

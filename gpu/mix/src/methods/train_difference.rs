@@ -1,40 +1,27 @@
 //! SuperMerger's trainDifference: the difference M - minus, larger where the model is far from the base (`shaders/mix/train_difference.wgsl`).
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::Recorder;
 
 use super::add_difference::differences;
 use crate::MixError;
 use crate::flat::Flat;
-use crate::method::{HostInputs, Inputs, Method, Settings};
+use crate::method::{About, HostInputs, Inputs, Method, Settings};
 
 /// B + 1.8 w |M - B| / (|M - minus| + |M - B|) (M - minus).
 pub struct TrainDifference;
 
+static ABOUT: About = About::new(
+    "train_difference",
+    "Train difference",
+    "SuperMerger `trainDifference`, https://github.com/hako-mikan/sd-webui-supermerger/blob/main/calcmode_en.md",
+)
+.models(1, 1)
+.with_minus()
+.with_origin();
+
 impl Method for TrainDifference {
-    fn name(&self) -> &'static str {
-        "train_difference"
-    }
-
-    fn label(&self) -> &'static str {
-        "Train difference"
-    }
-
-    fn citation(&self) -> &'static str {
-        "SuperMerger `trainDifference`, https://github.com/hako-mikan/sd-webui-supermerger/blob/main/calcmode_en.md"
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=1
-    }
-
-    fn uses_minus(&self) -> bool {
-        true
-    }
-
-    fn uses_origin(&self) -> bool {
-        true
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn record(

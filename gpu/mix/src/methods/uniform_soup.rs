@@ -1,14 +1,12 @@
 //! The mean of the base and all models.
 
-use std::ops::RangeInclusive;
-
 use admix_tensor::Recorder;
 
 use super::linear;
 use super::weighted_sum::linear_reference;
 use crate::MixError;
 use crate::flat::Flat;
-use crate::method::{HostInputs, Inputs, Method, Settings};
+use crate::method::{About, HostInputs, Inputs, Method, Settings};
 
 /// The mean of the base and all models.
 pub struct UniformSoup;
@@ -19,25 +17,17 @@ fn factors(settings: &Settings<'_>) -> (Vec<f64>, f64) {
     (vec![share; settings.weights.len()], share)
 }
 
+static ABOUT: About = About::new(
+    "uniform_soup",
+    "Uniform soup",
+    "Wortsman et al. 2022, Model soups, arXiv 2203.05482, the uniform soup: every ingredient counts alike, the base among them",
+)
+.models(1, usize::MAX)
+.without_weights();
+
 impl Method for UniformSoup {
-    fn name(&self) -> &'static str {
-        "uniform_soup"
-    }
-
-    fn label(&self) -> &'static str {
-        "Uniform soup"
-    }
-
-    fn citation(&self) -> &'static str {
-        "Wortsman et al. 2022, Model soups, arXiv 2203.05482, the uniform soup: every ingredient counts alike, the base among them"
-    }
-
-    fn models(&self) -> RangeInclusive<usize> {
-        1..=usize::MAX
-    }
-
-    fn weighted(&self) -> bool {
-        false
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn record(

@@ -4,7 +4,7 @@ use admix_tensor::Recorder;
 
 use crate::MixError;
 use crate::flat::{Flat, Kind, Pass, bits};
-use crate::method::{HostInputs, Inputs, Method, Settings};
+use crate::method::{About, HostInputs, Inputs, Method, Settings};
 
 /// B (1 - sum w) + sum w M.
 pub struct WeightedSum;
@@ -51,21 +51,16 @@ pub(crate) fn linear_reference(factor: f64, weights: &[f64], inputs: &HostInputs
     (0..inputs.base.len()).map(|i| at(i) as f32).collect()
 }
 
+static ABOUT: About = About::new(
+    "weighted_sum",
+    "Weighted sum",
+    "Wortsman et al. 2022, Model soups, arXiv 2203.05482; mergekit `linear` with weights that add up to 1, the base's being the rest",
+)
+.between();
+
 impl Method for WeightedSum {
-    fn name(&self) -> &'static str {
-        "weighted_sum"
-    }
-
-    fn label(&self) -> &'static str {
-        "Weighted sum"
-    }
-
-    fn citation(&self) -> &'static str {
-        "Wortsman et al. 2022, Model soups, arXiv 2203.05482; mergekit `linear` with weights that add up to 1, the base's being the rest"
-    }
-
-    fn is_between(&self) -> bool {
-        true
+    fn about(&self) -> &About {
+        &ABOUT
     }
 
     fn record(

@@ -6,7 +6,7 @@
 //! than there is room for (many equal magnitudes), the selection stays open and the full search settles it.
 //! (Floyd and Rivest 1975, Expected time bounds for selection, CACM 18(3): the same idea, recursively.)
 
-use admix_tensor::{Launch, Recorder, Tier};
+use admix_tensor::{Launch, Recorder, Tensor, Tier};
 
 use super::{Digit, Search, Zeros, digit};
 use crate::MixError;
@@ -14,8 +14,8 @@ use crate::flat::Pass;
 
 /// Tensors from this size on are bracketed; smaller ones are searched whole, in less time than a sample's histogram takes.
 pub(super) const LEAST: usize = 1 << 18;
-/// Groups of eight elements in a sample.
-const SAMPLES: usize = 32_768;
+/// Groups of eight elements in a sample: counting one costs as much as looking at some ten.
+const SAMPLES: usize = 16_384;
 /// The keys' top bits, as the sample's histogram has them.
 const TOP: Digit = digit(false, 15, 16);
 /// 2,048 bins: digits of the collected keys, then of their element numbers.
@@ -30,11 +30,17 @@ const DIGITS: [Digit; 6] = [
 const SMALL_BINS: u32 = 2048;
 
 /// Records the bracketed search of every selection; those that succeed are settled in `search.state`.
-pub(super) fn search(rec: &mut Recorder, values: &Pass<'_>, all: &Search<'_>, zeros: Zeros) -> Result<(), MixError> {
+/// `coarse` is scratch, 256 words a selection.
+pub(super) fn search(
+    rec: &mut Recorder,
+    values: &Pass<'_>,
+    all: &Search<'_>,
+    coarse: &Tensor,
+    zeros: Zeros,
+) -> Result<(), MixError> {
     let len = values.base.len;
     let count = all.count;
     let wide = rec.tensor(1, (65_536 * count) as usize)?;
-    let coarse = rec.tensor(1, (256 * count) as usize)?;
     let inner = rec.tensor(1, (8 * count) as usize)?;
     let edges = rec.tensor(1, (4 * count) as usize)?;
     let lanes: u32 = if rec.gpu().tier == Tier::Cpu { 1024 } else { 16_384 };
@@ -43,8 +49,8 @@ pub(super) fn search(rec: &mut Recorder, values: &Pass<'_>, all: &Search<'_>, ze
     let found = rec.tensor(1, (2 * count * lanes * (1 + room)) as usize)?;
     let lanes_per_group: u32 = if rec.gpu().tier == Tier::Cpu { 8 } else { 64 };
 
-    let sample = Search { bins_each: 65_536, bins: &wide, coarse: &coarse, ..*all };
-    sample.step(rec, 3, &TOP, 65_536 / 4 * count)?;
+    let sample = Search { bins_each: 65_536, bins: &wide, ..*all };
+    sample.step(rec, 1, coarse)?;
     let mut pass = Pass::new("mix/select_count", values.base, values.models);
     pass.origin = values.origin;
     pass.defines = values.defines.clone();
@@ -62,15 +68,20 @@ pub(super) fn search(rec: &mut Recorder, values: &Pass<'_>, all: &Search<'_>, ze
     let state = [all.state];
     pass.extra = &state;
     pass.gather(rec, lanes, &[&wide])?;
-    sample.step(rec, 1, &TOP, 256 * count)?;
+    sample.step(rec, 2, coarse)?;
 
     let step = |rec: &mut Recorder, step: u32| {
         rec.launch(Launch {
             shader: "mix/select_bracket",
-            defines: &[("STEP", step), ("LANES", lanes), ("ZEROS", u32::from(zeros == Zeros::Exact))],
+            defines: &[
+                ("STEP", step),
+                ("LANES", lanes),
+                ("ZEROS", u32::from(zeros == Zeros::Exact)),
+                ("BINS", SMALL_BINS),
+            ],
             params: &[count, len as u32, room, 0],
             reads: &[],
-            writes: &[all.state, &inner, &edges, &found, &wide, &coarse],
+            writes: &[all.state, &inner, &edges, &found, &wide, coarse],
             groups: [1, 1, 1],
         })
     };
@@ -93,9 +104,8 @@ pub(super) fn search(rec: &mut Recorder, values: &Pass<'_>, all: &Search<'_>, ze
     pass.gather(rec, lanes, &[&found])?;
     step(rec, 1)?;
 
-    let inside = Search { bins_each: SMALL_BINS, state: &inner, bins: &wide, coarse: &coarse, ..*all };
+    let inside = Search { bins_each: SMALL_BINS, state: &inner, bins: &wide, ..*all };
     for digit in &DIGITS {
-        inside.step(rec, 3, digit, SMALL_BINS / 4 * count)?;
         rec.launch(Launch {
             shader: "mix/select_inside",
             defines: &[
@@ -112,8 +122,7 @@ pub(super) fn search(rec: &mut Recorder, values: &Pass<'_>, all: &Search<'_>, ze
             writes: &[&wide],
             groups: [lanes / lanes_per_group, 1, 1],
         })?;
-        inside.step(rec, 1, digit, SMALL_BINS / 256 * count)?;
-        inside.step(rec, 2, digit, count)?;
+        inside.walk(rec, digit)?;
     }
     step(rec, 2)?;
     Ok(())

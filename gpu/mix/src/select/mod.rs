@@ -1,5 +1,5 @@
 //! The k largest or smallest magnitudes of a tensor, on the device, without sorting and without reading data back
-//! (`shaders/mix/select_count.wgsl`, `select_step.wgsl`).
+//! (`shaders/mix/select_count.wgsl`, `select_walk.wgsl`, `select_step.wgsl`).
 //!
 //! A radix selection: histograms of |value|'s bits, digit by digit from the top, find the k-th magnitude exactly.
 //! Tie rule: of equal magnitudes those with lower element numbers are taken first (a stable sort's order); more histograms, over the
@@ -87,27 +87,42 @@ struct Search<'a> {
     bins_each: u32,
     state: &'a Tensor,
     bins: &'a Tensor,
-    coarse: &'a Tensor,
 }
 
+/// Lanes that walk through a selection's histogram.
+const WALKERS: u32 = 256;
+
 impl Search<'_> {
-    /// A step of `mix/select_step`.
-    fn step(&self, rec: &mut Recorder, step: u32, digit: &Digit, lanes: u32) -> Result<(), TensorError> {
+    /// Step 0 of `mix/select_step` writes the state and empties the bins, step 1 empties them, step 2 sums them by 256 into `coarse`.
+    fn step(&self, rec: &mut Recorder, step: u32, coarse: &Tensor) -> Result<(), TensorError> {
+        let each = if step == 2 { 256 } else { 4 };
         let mut params = vec![self.count, self.descending, 0, 0];
         params.extend(self.ranks);
         rec.launch(Launch {
             shader: "mix/select_step",
+            defines: &[("STEP", step), ("BINS", self.bins_each)],
+            params: &params,
+            reads: &[],
+            writes: &[self.state, self.bins, coarse],
+            groups: [(self.bins_each / each * self.count).div_ceil(64), 1, 1],
+        })
+    }
+
+    /// From a digit's histogram to the bin wanted; the bins are empty afterwards.
+    fn walk(&self, rec: &mut Recorder, digit: &Digit) -> Result<(), TensorError> {
+        rec.launch(Launch {
+            shader: "mix/select_walk",
             defines: &[
-                ("STEP", step),
+                ("WG", WALKERS),
                 ("BINS", self.bins_each),
                 ("BITS", digit.bits),
                 ("NUMBER", digit.number.into()),
                 ("LAST", u32::from(digit.shift == 0)),
             ],
-            params: &params,
+            params: &[0; 4],
             reads: &[],
-            writes: &[self.state, self.bins, self.coarse],
-            groups: [lanes.div_ceil(64), 1, 1],
+            writes: &[self.state, self.bins],
+            groups: [self.count, 1, 1],
         })
     }
 }
@@ -134,16 +149,14 @@ pub fn select(
         targets |= s.model << (4 * i);
         descending |= u32::from(s.descending) << i;
     }
-    let search = Search { count, ranks, descending, targets, bins_each, state: &state, bins: &bins, coarse: &coarse };
-    let step = |rec: &mut Recorder, step: u32, digit: &Digit, lanes: u32| search.step(rec, step, digit, lanes);
-    step(rec, 0, &digits[0], count)?;
+    let search = Search { count, ranks, descending, targets, bins_each, state: &state, bins: &bins };
+    search.step(rec, 0, &coarse)?;
     if values.base.len >= bracket::LEAST {
-        bracket::search(rec, values, &search, zeros)?;
+        bracket::search(rec, values, &search, &coarse, zeros)?;
     }
     let lanes = gather_lanes(rec, values.base.len);
     let extra = [&state];
     for (at, digit) in digits.iter().enumerate() {
-        step(rec, 3, &digits[0], bins_each / 4 * count)?;
         let mut pass = Pass::new("mix/select_count", values.base, values.models);
         pass.origin = values.origin;
         pass.defines = values.defines.clone();
@@ -158,8 +171,7 @@ pub fn select(
         ]);
         pass.extra = &extra;
         pass.gather(rec, lanes, &[&bins])?;
-        step(rec, 1, &digits[0], bins_each / 256 * count)?;
-        step(rec, 2, digit, count)?;
+        search.walk(rec, digit)?;
     }
     Ok(state)
 }
