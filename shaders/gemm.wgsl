@@ -1,4 +1,4 @@
-// C = activation(A B + bias + row_bias) + residual, as matrix product or as implicit-GEMM convolution. Mirrors `GemmParams` in kernels/gemm.rs.
+// C = activation(A B o factors + bias + row_bias) + residual, as matrix product or as implicit-GEMM convolution. Mirrors `GemmParams` in kernels/gemm.rs.
 //
 // A: rows of activations, K contiguous (NHWC). As a convolution the rows are output pixels and A is a zero-padded NHWC picture, read at
 // taps (ty, tx). B: packed weights [tap][k][n], n contiguous, as f32 or (W_F16) as pairs of f16.
@@ -14,6 +14,8 @@ struct Params {
   // has_residual: 0 none, 1 after the activation, 2 before it.
   in_w: u32, in_hw: u32, has_bias: u32, has_residual: u32,
   has_row_bias: u32, row_bias_at4: u32, scale: f32, row_bias_ld4: u32,
+  // factors: a row for the product's columns, then one for the bias's.
+  has_factors: u32, pad0: u32, pad1: u32, pad2: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
@@ -27,7 +29,8 @@ fn load_b(i: u32) -> vec4<f32> { return b[i]; }
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> row_bias: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> residual: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read_write> c: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read> factors: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> c: array<vec4<f32>>;
 
 // Where row `r` of A starts, in vec4 units.
 fn row_start(r: u32) -> u32 {
@@ -44,7 +47,12 @@ fn row_start(r: u32) -> u32 {
 
 fn finish(sum: vec4<f32>, row: u32, col: u32) -> vec4<f32> {
   var v = sum * p.scale;
-  if (p.has_bias != 0u) { v += bias[col]; }
+  if (p.has_factors != 0u) {
+    v *= factors[col];
+    if (p.has_bias != 0u) { v += bias[col] * factors[p.n4 + col]; }
+  } else if (p.has_bias != 0u) {
+    v += bias[col];
+  }
 #if CONV
   // One row for all pictures (ld4 0) or one for each.
   if (p.has_row_bias != 0u) { v += row_bias[p.row_bias_at4 + row / p.out_hw * p.row_bias_ld4 + col]; }

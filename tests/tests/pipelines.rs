@@ -177,6 +177,56 @@ fn two_adapters_match_peft_merged_and_beside() {
     assert!(far <= 1e-5, "merged and beside differ by {far:.2e}");
 }
 
+/// Families that are no low-rank product run beside the weights all the same: the picture is that of the merged weights, at any weight, in any
+/// block, and in the part of sampling that was asked for.
+#[test]
+fn other_families_match_merged_beside_their_weights() {
+    let given = given(&Golden::open("models/sd1_tiny"));
+    let mut plain = recipe(&wide_sd1_tiny(), "euler", "normal", (32, 32));
+    plain.sample.steps = Some(1);
+    let without = render(&plain, &given).latents;
+    for family in [
+        "lycoris_ia3.safetensors",
+        "lycoris_lokr.safetensors",
+        "lycoris_dora.safetensors",
+        "lycoris_loha.safetensors",
+        "peft_ia3",
+        "peft_lokr",
+        "peft_lokr_effective",
+        "peft_dora",
+    ] {
+        let mut merged_recipe = plain.clone();
+        let mut used = AdapterUse::new(golden().join("families").join(family).display().to_string(), 0.7);
+        used.blocks.insert("unet.mid".into(), 0.4);
+        merged_recipe.adapters = vec![used];
+        let mut beside_recipe = merged_recipe.clone();
+        beside_recipe.sample.set.insert("adapters".into(), "unmerged".into());
+        let (merged, beside) = (render(&merged_recipe, &given), render(&beside_recipe, &given));
+        assert!(beside.warnings.is_empty(), "{family}: {:?}", beside.warnings);
+        let acts = distance(&merged.latents, &without);
+        let far = distance(&beside.latents, &merged.latents);
+        println!("{family}: merged and beside differ by {far:.1e}, the adapter makes {acts:.1e}");
+        assert!(acts > 1e-3 && far <= 1e-5, "{family}: merged and beside differ by {far:.2e}, it makes {acts:.2e}");
+        // The first step of one is at 0: an adapter of the first half acts, one of the second half does not.
+        for (start, stop, expected) in [(0.0, 0.5, &beside.latents), (0.5, 1.0, &without)] {
+            let mut part = merged_recipe.clone();
+            (part.adapters[0].start, part.adapters[0].stop) = (start, stop);
+            let far = distance(&render(&part, &given).latents, expected);
+            assert!(far <= 1e-6, "{family} from {start} to {stop}: {far:.2e}");
+        }
+    }
+    // Two of different kinds at once: outputs and inputs scaled, products added.
+    let mut merged_recipe = plain.clone();
+    for (family, weight) in [("lycoris_ia3.safetensors", 0.5), ("peft_ia3", 0.8), ("lycoris_dora.safetensors", 0.6)] {
+        let used = AdapterUse::new(golden().join("families").join(family).display().to_string(), weight);
+        merged_recipe.adapters.push(used);
+    }
+    let mut beside_recipe = merged_recipe.clone();
+    beside_recipe.sample.set.insert("adapters".into(), "unmerged".into());
+    let far = distance(&render(&beside_recipe, &given).latents, &render(&merged_recipe, &given).latents);
+    assert!(far <= 1e-5, "three at once: {far:.2e}");
+}
+
 #[test]
 fn what_mix_writes_is_what_render_used() {
     // A second model: the first one with both adapters added, so that the merge has something to do.

@@ -79,7 +79,7 @@ pub fn run(args: &MixArgs, json: bool) -> Result<(), Fault> {
     let recipe = recipe::load(&args.recipe)?;
     recipe::check_files(&recipe, false)?;
     let session = recipe::open_session(args.allow_changed)?;
-    let mixer = pollster::block_on(session.open_mix(&recipe))?.with_dtype(args.dtype);
+    let mixer = pollster::block_on(session.open_export(&recipe))?.with_dtype(args.dtype);
     // Nothing is written before this, so until now Ctrl-C may end the program at once; an adapter is written in one go.
     let cancel = if args.form == Form::Adapter { Cancel::default() } else { cancel::on_ctrl_c() };
     let mut bar = Bar::new();
@@ -114,6 +114,7 @@ fn report(mixer: &Mixer, written: &ExportReport, seconds: f64, json: bool) {
             "models": models.collect::<Vec<Value>>(),
             "adapters": mixer.reports().iter().map(adapter_json).collect::<Vec<_>>(),
             "warnings": mixer.warnings(),
+            "streams": mixer.streams(),
             "seconds": seconds,
             "device": mixer.gpu().name()
         }));

@@ -31,16 +31,20 @@ fn say(what: &str, error: &JsValue) -> String {
 thread_local! {
     /// When the page's thread was last free for other things.
     static BREATH: Cell<f64> = const { Cell::new(0.0) };
+    /// How long it was busy with them, in milliseconds.
+    static PAUSE: Cell<f64> = const { Cell::new(0.0) };
 }
 
 /// Longest stretch of reading and mixing before clicks and drawing get their turn, in milliseconds.
 const STRETCH: f64 = 12.0;
+/// The same on a page that needs long to draw itself: work gets as much of the thread as drawing, up to this.
+const LONG_STRETCH: f64 = 400.0;
 
 /// Lets the page do everything else that waits, if it was kept from it for a while. Reads come before every piece of work on weights, so
 /// this is where long work is cut: a promise alone would not do, its continuation runs before anything else.
 pub async fn breathe() {
     let now = js_sys::Date::now();
-    if now - BREATH.get() < STRETCH {
+    if now - BREATH.get() < PAUSE.get().clamp(STRETCH, LONG_STRETCH) {
         return;
     }
     let soon = js_sys::Promise::new(&mut |resolve, _| {
@@ -55,6 +59,7 @@ pub async fn breathe() {
     });
     let _ = JsFuture::from(soon).await;
     BREATH.set(js_sys::Date::now());
+    PAUSE.set(BREATH.get() - now);
 }
 
 /// Comes back after so many milliseconds, with everything else that the page has to do done before.

@@ -80,7 +80,7 @@ mod web {
         pub async fn open(&self) -> Result<PlaceSink, String> {
             let stream = JsFuture::from(self.handle.create_writable()).await.map_err(|e| self.failed(&e))?;
             let stream = stream.dyn_into().map_err(|e| self.failed(&e))?;
-            Ok(PlaceSink { place: self.clone(), stream })
+            Ok(PlaceSink { place: self.clone(), stream, waiting: Vec::new() })
         }
 
         fn failed(&self, error: &JsValue) -> String {
@@ -102,15 +102,29 @@ mod web {
         options
     }
 
+    /// Bytes that are handed to the file at once: every writing is a journey to another process.
+    const GATHERED: usize = 4 << 20;
+
     /// A file that is being written.
     pub struct PlaceSink {
         place: Place,
         stream: FileSystemWritableFileStream,
+        waiting: Vec<u8>,
     }
 
     impl PlaceSink {
+        /// Writes what waits.
+        async fn flush(&mut self) -> Result<(), String> {
+            let failed = |e: JsValue| self.place.failed(&e);
+            let copy = js_sys::Uint8Array::from(&self.waiting[..]);
+            JsFuture::from(self.stream.write_with_js_u8_array(&copy).map_err(failed)?).await.map_err(failed)?;
+            self.waiting.clear();
+            Ok(())
+        }
+
         /// Puts what was written in place and hands it over. Errors: no room.
-        pub async fn finish(self) -> Result<(), String> {
+        pub async fn finish(mut self) -> Result<(), String> {
+            self.flush().await?;
             let failed = |e: JsValue| self.place.failed(&e);
             JsFuture::from(self.stream.close()).await.map_err(failed)?;
             if !self.place.is_download {
@@ -131,10 +145,11 @@ mod web {
     impl Sink for PlaceSink {
         fn put<'a>(&'a mut self, bytes: &'a [u8]) -> WriteFuture<'a> {
             Box::pin(async move {
-                let failed = |e: JsValue| Error::Usage(self.place.failed(&e));
-                let copy = js_sys::Uint8Array::from(bytes);
-                JsFuture::from(self.stream.write_with_js_u8_array(&copy).map_err(failed)?).await.map_err(failed)?;
-                Ok(())
+                self.waiting.extend_from_slice(bytes);
+                if self.waiting.len() < GATHERED {
+                    return Ok(());
+                }
+                self.flush().await.map_err(Error::Usage)
             })
         }
     }

@@ -225,15 +225,23 @@ fn cancelled_by(error: EngineError) -> EngineError {
     }
 }
 
+/// Time between two words on an export.
+const TELL_EVERY: std::time::Duration =
+    std::time::Duration::from_millis(if cfg!(target_arch = "wasm32") { 500 } else { 100 });
+
 async fn do_export(session: &mut Session, id: u64, export: Export, control: Control) -> News {
     let Control { mut listener, cancel, .. } = control;
+    let mut told: Option<web_time::Instant> = None;
     let mut progress = |p: ExportProgress| {
-        if let Some(listener) = &mut listener {
+        // Each word is a frame, and a tab draws it on the thread that writes.
+        let due = told.is_none_or(|told| told.elapsed() >= TELL_EVERY);
+        if let Some(listener) = listener.as_mut().filter(|_| due) {
             listener(Progress::Export { done: p.done, total: p.total });
+            told = Some(web_time::Instant::now());
         }
         !cancel.is_cancelled()
     };
-    let result = match session.open_mix(&export.recipe).await {
+    let result = match session.open_export(&export.recipe).await {
         Ok(mixer) => write(&mixer, &export, &mut progress).await,
         Err(error) => Err(error),
     };

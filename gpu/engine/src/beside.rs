@@ -1,22 +1,23 @@
-//! Adapters beside the weights: y = W x + sum over adapters of weight scale up(down(x)), one pair of products a layer for all of them.
+//! Adapters beside the weights: y = rows o (W x) + W (columns o x) + sum over adapters of weight scale up(down(x)), one pair of products a layer
+//! for all of them (see [`admix_mix::beside`]).
 //!
-//! Their factors stay in the [`Pool`]; what acts is gathered from there into a bank at every layer. A changed weight rewrites `up` halves of banks,
-//! another adapter its own columns and rows: nothing is merged, and nothing that stayed the same is touched.
+//! Their factors stay in the [`Pool`]; what acts is gathered from there into a bank at every layer. A changed weight rewrites `up` halves of banks
+//! and the few numbers of rows and columns, another adapter its own columns and rows: nothing is merged, and nothing that stayed the same is touched.
 
 use std::collections::{BTreeMap, HashMap};
 
 use admix_mix::Mixer;
-use admix_model::store::{Layer, Side};
+use admix_model::store::{Bank, Layer, Side};
 use admix_model::text::TextEncoder;
 use admix_model::unet::UNet;
 use admix_tensor::kernels::{Pack, Weight};
-use admix_tensor::{Recorder, padded};
+use admix_tensor::{Gpu, Recorder, Tensor, padded};
 
 use crate::EngineError;
 use crate::networks::{Encoder, Networks};
-use crate::pool::{Form, Pool};
+use crate::pool::{Form, Pool, line};
 
-/// One adapter's part of a bank.
+/// One adapter's part of what lies beside a layer.
 #[derive(Clone, Debug, PartialEq)]
 struct Entry {
     /// The adapter's number in the recipe, and its checksum.
@@ -24,12 +25,76 @@ struct Entry {
     key: String,
     /// The tensor.
     name: String,
-    /// First of the bank's ranks, and first column of the layer.
+    /// First of the bank's ranks, how many, and first column of the layer.
     first: usize,
+    ranks: usize,
     column: usize,
-    /// Strength, and the strength that the bank holds now: 0 while it does not act.
+    /// Strength of its product, and the strength that the bank holds now: 0 while it does not act.
     scale: f32,
     written: f32,
+    /// Its weight, and factors, less 1, of outputs (in the order of the layer's columns) and inputs.
+    weight: f32,
+    rows: Option<Vec<f32>>,
+    biased: bool,
+    columns: Option<Vec<f32>>,
+    /// Whether its rows and columns act now.
+    acts: bool,
+}
+
+/// The factors of all entries that act: for `Side::rows` and `Side::columns`, where any entry has some. `n`: padded columns of the layer.
+fn factors(entries: &[Entry], n: usize, inp: usize) -> [Option<Vec<f32>>; 2] {
+    let mut rows = entries.iter().any(|e| e.rows.is_some()).then(|| vec![1.0; 2 * n]);
+    // Apart from the outputs' factors the inputs' make a product of their own.
+    let rest = if rows.is_some() { 0.0 } else { 1.0 };
+    let mut columns = entries.iter().any(|e| e.columns.is_some()).then(|| vec![rest; inp]);
+    for entry in entries.iter().filter(|e| e.acts) {
+        if let (Some(all), Some(own)) = (&mut rows, &entry.rows) {
+            for (i, factor) in own.iter().enumerate() {
+                all[entry.column + i] += entry.weight * factor;
+                if entry.biased {
+                    all[n + entry.column + i] += entry.weight * factor;
+                }
+            }
+        }
+        if let (Some(all), Some(own)) = (&mut columns, &entry.columns) {
+            all.iter_mut().zip(own).for_each(|(all, factor)| *all += entry.weight * factor);
+        }
+    }
+    [rows, columns]
+}
+
+/// Writes the factors of what acts.
+fn write_factors(gpu: &Gpu, layer: &Layer, entries: &[Entry], side: &Side) {
+    let [rows, columns] = factors(entries, padded(layer.weight.n), layer.weight.k);
+    for (values, target) in [(rows, &side.rows), (columns, &side.columns)] {
+        if let (Some(values), Some(target)) = (values, target) {
+            target.write(gpu, &values);
+        }
+    }
+}
+
+/// Memory for what `entries` put beside a layer; `ranks`: of their products, all together.
+fn new_side(gpu: &Gpu, layer: &Layer, entries: &[Entry], ranks: usize) -> Result<Side, EngineError> {
+    let (inp, kernel, n) = (layer.weight.k, layer.weight.kernel, layer.weight.n);
+    let bank = if ranks > 0 {
+        let down = Pack { out: ranks, inp, kernel, glu: false };
+        let down = Weight::empty(gpu, "adapters down", &[down], false)?;
+        Some(Bank { down, up: Weight::empty(gpu, "adapters up", &[Pack::linear(n, ranks)], false)? })
+    } else {
+        None
+    };
+    let n = padded(n);
+    let [rows, columns] = factors(entries, n, inp);
+    let rows = rows.map(|_| Tensor::empty(gpu, "adapters rows", 2, n)).transpose()?;
+    let columns = columns.map(|_| Tensor::empty(gpu, "adapters columns", 1, inp)).transpose()?;
+    Ok(Side { bank, rows, columns, active: true })
+}
+
+/// Whether the memory beside a layer fits `entries`.
+fn fits(side: &Side, entries: &[Entry], ranks: usize) -> bool {
+    side.bank.as_ref().map_or(0, |bank| bank.down.n) == ranks
+        && side.rows.is_some() == entries.iter().any(|e| e.rows.is_some())
+        && side.columns.is_some() == entries.iter().any(|e| e.columns.is_some())
 }
 
 /// What lies beside the layers.
@@ -85,7 +150,7 @@ impl Networks {
                         .extend(parts.map(|(n, _, out)| (format!("{n}.weight"), Form { out: *out, inp, kernel, glu })));
                 }
             }
-            self.beside.pool.hold(key, &factors, |name| forms.get(name).copied())?;
+            self.beside.pool.hold(&key, &factors, |name| forms.get(name).copied())?;
             keys.insert(adapter, key);
         }
         let mut rec = Recorder::new(&gpu);
@@ -93,20 +158,29 @@ impl Networks {
             let Some((bank, ..)) = layer.parts.first() else { continue };
             let mut wanted: Vec<Entry> = Vec::new();
             let mut ranks = 0;
-            for (name, column, _) in layer.parts.iter().filter(|_| !keys.is_empty()) {
+            let (inp, kernel, glu) = (layer.weight.k, layer.weight.kernel, layer.glu);
+            for (name, column, out) in layer.parts.iter().filter(|_| !keys.is_empty()) {
                 for part in mixer.side_parts(&format!("{name}.weight")) {
                     ranges.insert(part.adapter, part.range);
-                    let scale = (part.factors.scale * part.weight) as f32;
+                    let scale = part.factors.map_or(0.0, |f| (f.scale * part.weight) as f32);
+                    let own = part.factors.map_or(0, |f| padded(f.rank));
+                    let form = Form { out: *out, inp, kernel, glu };
                     wanted.push(Entry {
                         adapter: part.adapter,
-                        key: keys.get(&part.adapter).copied().unwrap_or_default().into(),
+                        key: keys.get(&part.adapter).cloned().unwrap_or_default(),
                         name: format!("{name}.weight"),
                         first: ranks,
+                        ranks: own,
                         column: *column,
                         scale,
                         written: scale,
+                        weight: part.weight as f32,
+                        rows: part.rows.map(|rows| line(rows, form)),
+                        biased: part.biased,
+                        columns: part.columns.map(<[f32]>::to_vec),
+                        acts: true,
                     });
-                    ranks += padded(part.factors.rank);
+                    ranks += own;
                 }
             }
             let held = self.beside.banks.remove(bank).unwrap_or_default();
@@ -114,27 +188,23 @@ impl Networks {
                 layer.side = None;
                 continue;
             }
-            let (side, held) = match layer.side.take().filter(|side| side.down.n == ranks) {
+            let (side, held) = match layer.side.take().filter(|side| fits(side, &wanted, ranks)) {
                 Some(side) => (*side, held),
-                None => {
-                    let (inp, kernel) = (layer.weight.k, layer.weight.kernel);
-                    let down = Pack { out: ranks, inp, kernel, glu: false };
-                    let down = Weight::empty(&gpu, "adapters down", &[down], false)?;
-                    let up = Weight::empty(&gpu, "adapters up", &[Pack::linear(layer.weight.n, ranks)], false)?;
-                    (Side { down, up, active: true }, Vec::new())
-                }
+                None => (new_side(&gpu, layer, &wanted, ranks)?, Vec::new()),
             };
             for (at, entry) in wanted.iter().enumerate() {
+                let Some(bank) = side.bank.as_ref().filter(|_| entry.ranks > 0) else { continue };
                 let Some((_, down, up)) = self.beside.pool.get(&entry.key, &entry.name) else { continue };
                 let same = |h: &&Entry| (&h.key, &h.name, h.first) == (&entry.key, &entry.name, entry.first);
                 let before = held.get(at).filter(same);
                 if before.is_none() {
-                    rec.bank_down(down, entry.first, &side.down)?;
+                    rec.bank_down(down, entry.first, &bank.down)?;
                 }
                 if before.is_none_or(|h| h.written != entry.written) {
-                    rec.bank_up(up, [entry.first, entry.column], entry.scale, &side.up)?;
+                    rec.bank_up(up, [entry.first, entry.column], entry.scale, &bank.up)?;
                 }
             }
+            write_factors(&gpu, layer, &wanted, &side);
             layer.side = Some(Box::new(Side { active: true, ..side }));
             self.beside.banks.insert(bank.clone(), wanted);
         }
@@ -157,21 +227,31 @@ impl Networks {
     }
 
     fn activate(&mut self, is_active: impl Fn(usize) -> bool) -> Result<(), EngineError> {
-        let mut rec = Recorder::new(&self.gpu().clone());
+        let gpu = self.gpu().clone();
+        let mut rec = Recorder::new(&gpu);
         for layer in self.unet.layers_mut() {
-            let Some(side) = &mut layer.side else { continue };
-            let entries = layer.parts.first().and_then(|(name, ..)| self.beside.banks.get_mut(name));
-            side.active = false;
-            for entry in entries.into_iter().flatten() {
-                let scale = if is_active(entry.adapter) { entry.scale } else { 0.0 };
-                side.active |= scale != 0.0;
+            let held = layer.parts.first().and_then(|(name, ..)| self.beside.banks.get_mut(name));
+            let (Some(mut side), Some(entries)) = (layer.side.take(), held) else { continue };
+            let (mut moved, mut active) = (false, false);
+            for entry in entries.iter_mut() {
+                let acts = is_active(entry.adapter);
+                moved |= acts != entry.acts;
+                entry.acts = acts;
+                active |= acts && entry.weight != 0.0;
+                let scale = if acts { entry.scale } else { 0.0 };
                 if scale != entry.written
+                    && let Some(bank) = side.bank.as_ref().filter(|_| entry.ranks > 0)
                     && let Some((_, _, up)) = self.beside.pool.get(&entry.key, &entry.name)
                 {
-                    rec.bank_up(up, [entry.first, entry.column], scale, &side.up)?;
+                    rec.bank_up(up, [entry.first, entry.column], scale, &bank.up)?;
                     entry.written = scale;
                 }
             }
+            if moved {
+                write_factors(&gpu, layer, entries, &side);
+            }
+            side.active = active;
+            layer.side = Some(side);
         }
         if !rec.is_empty() {
             rec.finish().submit();

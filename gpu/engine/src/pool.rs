@@ -212,6 +212,14 @@ fn up_lines(factor: &LowRank, form: Form) -> Vec<f32> {
     packed
 }
 
+/// One number for each output of a part, in the order of the layer's packed columns.
+pub(crate) fn line(values: &[f32], form: Form) -> Vec<f32> {
+    let pack = Pack { glu: form.glu, ..Pack::linear(form.out, 1) };
+    let mut packed = pack_reference(values, pack);
+    packed.truncate(packed.len() / pack.rows());
+    packed
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

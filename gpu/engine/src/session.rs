@@ -156,6 +156,30 @@ impl Session {
 
     /// Opens everything a recipe names and checks that it fits together.
     pub async fn open_mix(&self, recipe: &Recipe) -> Result<Mixer, EngineError> {
+        self.open_recipe(recipe, crate::settings::wants_unmerged(&recipe.sample)?).await
+    }
+
+    /// The same for a file of weights: adapters that pictures have beside the weights are inside. One that acts in a part of sampling only cannot be, and
+    /// a warning says so.
+    pub async fn open_export(&self, recipe: &Recipe) -> Result<Mixer, EngineError> {
+        let mut mixer = self.open_recipe(recipe, false).await?;
+        for used in recipe.adapters.iter().filter(|a| !a.is_whole() && recipe.combine.is_none()) {
+            mixer.warn(format!(
+                "{} acts from {} to {} of sampling only, which weights cannot do; it is not in the file",
+                used.source.reference, used.start, used.stop
+            ));
+        }
+        if mixer.streams() == Some(true) {
+            mixer.warn(format!(
+                "the models have {} MB, the device {} MB for them: they stream through the host, some tensors at a time",
+                mixer.model_bytes() >> 20,
+                self.gpu.memory(0).unwrap_or(0) >> 20
+            ));
+        }
+        Ok(mixer)
+    }
+
+    async fn open_recipe(&self, recipe: &Recipe, unmerged: bool) -> Result<Mixer, EngineError> {
         let mut checkpoints = HashMap::new();
         let family = Options::read(&recipe.sample)?.family();
         for reference in recipe.checkpoint_refs() {
@@ -167,9 +191,8 @@ impl Session {
             let reference = &used.source.reference;
             adapters.insert(reference.clone(), self.adapter(reference).await?);
         }
-        let unmerged = crate::settings::wants_unmerged(&recipe.sample)?;
         let mixer = Mixer::open(&self.gpu, recipe, &checkpoints, &adapters, self.allow_changed, unmerged).await?;
-        Ok(mixer.with_cache(self.keeps_inputs.then(|| self.cache.clone())))
+        Ok(mixer.with_cache(self.keeps_inputs.then(|| self.cache.clone())).settled().await?)
     }
 
     /// What stays on the device between merges.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use admix_files::Checkpoint;
 use admix_files::adapter::{Adapter, BiasUse, Change, Factors, Module};
 
+use crate::beside::{SideForm, is_layer};
 use crate::low_rank::LowRank;
 use crate::mixer::AdapterReport;
 use crate::recipe::AdapterUse;
@@ -15,8 +16,15 @@ use crate::{MixError, blocks};
 pub(crate) enum Part {
     /// Factors: merged, or run beside the weight.
     LowRank(LowRank),
-    /// Another form, which is computed from the weight itself and always merged.
+    /// Another form, which is computed from the weight itself and merged.
     Change(Change),
+    /// One that can run beside the weight all the same.
+    Beside {
+        /// For when it is merged.
+        change: Change,
+        /// How it runs beside the weight; none yet where that depends on the weight (see [`crate::Mixer::settled`]).
+        form: Option<SideForm>,
+    },
     /// One as large as the weight: read again whenever it is needed.
     Stored {
         /// Key of the module.
@@ -40,8 +48,50 @@ impl From<Factors> for LowRank {
     }
 }
 
-/// Most ranks that a product of two low-rank changes may have to run beside a weight.
-const MOST_RANK: usize = 256;
+impl Part {
+    fn of(change: Change) -> Part {
+        match change {
+            Change::LowRank(factors) => Part::LowRank(factors.into()),
+            other => Part::Change(other),
+        }
+    }
+
+    /// Whether how it runs beside a weight depends on the weight.
+    pub fn needs_weight(&self) -> bool {
+        matches!(self, Part::Beside { change, .. } if SideForm::of(change).is_none())
+    }
+
+    /// Whether it can run beside the tensor of that name, once forms are settled.
+    fn can_lie_beside(&self, name: &str, base: &Checkpoint) -> bool {
+        match self {
+            Part::LowRank(_) => base.tensors.get(name).is_some_and(|t| is_layer(name, &t.shape)),
+            Part::Beside { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// A change that is to run beside its tensor if it can. A bias does where its layer's rows carry it along.
+fn part_beside(parts: &mut HashMap<String, Part>, target: &str, shape: &[usize], change: Change) -> Part {
+    if let Some(layer) = target.strip_suffix(".bias") {
+        if let Some(Part::Beside { change: of_weight, form: Some(form) }) = parts.get_mut(&format!("{layer}.weight"))
+            && *of_weight == change
+        {
+            form.biased = true;
+            return Part::Beside { change, form: Some(SideForm::default()) };
+        }
+        return Part::of(change);
+    }
+    if matches!(change, Change::LowRank(_)) || !is_layer(target, shape) {
+        return Part::of(change);
+    }
+    match SideForm::of(&change) {
+        Some(SideForm { rows: None, columns: None, factors: Some(product), .. }) => Part::LowRank(product),
+        Some(form) => Part::Beside { change, form: Some(form) },
+        None if SideForm::lengths(&change).is_some() => Part::Beside { change, form: None },
+        None => Part::Change(change),
+    }
+}
 
 /// Families whose numbers are as many as the weight's.
 fn is_large(module: &Module) -> bool {
@@ -97,26 +147,16 @@ impl OpenAdapter {
             let targets = [(changes.weight, Some(found.weight.clone())), (changes.bias, bias)];
             for (change, target) in targets {
                 let (Some(change), Some(target)) = (change, target) else { continue };
-                parts.insert(
-                    target,
-                    match change {
-                        Change::LowRank(factors) => Part::LowRank(factors.into()),
-                        Change::Hadamard(a, b) if beside && a.rank * b.rank <= MOST_RANK => {
-                            let [first, second] = [&a, &b].map(|f| LowRank::from(f.clone()));
-                            let product = LowRank::hadamard(&first, &second);
-                            product.map_or(Part::Change(Change::Hadamard(a, b)), Part::LowRank)
-                        }
-                        other => Part::Change(other),
-                    },
-                );
+                let part = if beside { part_beside(&mut parts, &target, shape, change) } else { Part::of(change) };
+                parts.insert(target, part);
             }
         }
-        let merged = parts.values().filter(|p| !matches!(p, Part::LowRank(_))).count();
+        let merged = parts.iter().filter(|(name, part)| !part.can_lie_beside(name, base)).count();
         if merged > 0 && !used.is_whole() {
             return Err(MixError::recipe(
                 "adapters",
                 format!(
-                    "{reference} changes {merged} weights in ways that are no low-rank product ({}), so it cannot act in a part of \
+                    "{reference} changes {merged} tensors in ways that cannot run beside them ({}), so it cannot act in a part of \
                      sampling only; leave start and stop away",
                     adapter.kind
                 ),
@@ -124,7 +164,7 @@ impl OpenAdapter {
         }
         if merged > 0 && unmerged {
             warnings.push(format!(
-                "{reference}: {merged} of its changes ({}) are no low-rank products; they are merged into the weights",
+                "{reference}: {merged} of its changes ({}) cannot run beside the weights; they are merged into them",
                 adapter.kind
             ));
         }
@@ -145,7 +185,7 @@ impl OpenAdapter {
     pub async fn change(&self, part: &Part) -> Result<Option<Change>, MixError> {
         Ok(match part {
             Part::LowRank(_) => None,
-            Part::Change(change) => Some(change.clone()),
+            Part::Change(change) | Part::Beside { change, .. } => Some(change.clone()),
             Part::Stored { module, bias, shape } => {
                 let Some(module) = self.adapter.modules.get(module) else { return Ok(None) };
                 let changes = self.adapter.changes(module, shape).await?;

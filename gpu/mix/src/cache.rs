@@ -36,6 +36,8 @@ struct Inner {
     found: HashMap<String, Tensor>,
     facts: HashMap<String, Arc<Facts>>,
     counts: Counts,
+    /// No inputs are kept until everything is forgotten.
+    closed: bool,
 }
 
 struct Input {
@@ -77,6 +79,14 @@ impl Cache {
         *inner = Inner { round: inner.round, counts: inner.counts, ..Inner::default() };
     }
 
+    /// Lets go of the inputs and keeps none until [`Cache::clear`]: the device has no room for them beside the model. What was found out about
+    /// them stays.
+    pub fn close_inputs(&self) {
+        let mut inner = self.lock();
+        (inner.closed, inner.bytes) = (true, 0);
+        inner.inputs.clear();
+    }
+
     /// Bytes of inputs on the device.
     pub fn bytes(&self) -> u64 {
         self.lock().bytes
@@ -110,6 +120,9 @@ impl Cache {
     /// Keeps a file's tensor if there is room, or room can be made of what the last two recipes did not use.
     pub(crate) fn keep_input(&self, sum: &str, name: &str, flat: &Flat) {
         let mut inner = self.lock();
+        if inner.closed {
+            return;
+        }
         let (round, bytes) = (inner.round, flat.data.bytes());
         if inner.bytes + bytes > self.budget {
             let Inner { inputs, bytes: held, .. } = &mut *inner;
@@ -220,7 +233,12 @@ mod tests {
         cache.keep_input("sum", "d", &flat());
         assert!(cache.input("sum", "c").is_none() && cache.input("sum", "d").is_some());
         assert_eq!(cache.bytes(), 3 * 4096);
+        cache.close_inputs();
+        cache.keep_input("sum", "a", &flat());
+        assert!(cache.bytes() == 0 && cache.input("sum", "a").is_none());
         cache.clear();
         assert!(cache.bytes() == 0 && cache.input("sum", "a").is_none());
+        cache.keep_input("sum", "a", &flat());
+        assert!(cache.input("sum", "a").is_some());
     }
 }

@@ -44,7 +44,7 @@ fn whole(rec: &mut Recorder, change: &Change, w: &Flat, extent: Extent) -> Resul
             let reads = [&w.data, &products[0].data, &products[1].data];
             each(rec, "mix/change/hadamard", w.len, |row| vec![w.len as u32, row], &reads, &out.data)?;
         }
-        Change::Kronecker { first: (a, [_, c]), second: (b, [rows, d]), scale } => {
+        Change::Kronecker { first: (a, [_, c]), second: (b, [rows, d]), scale, .. } => {
             let [a, b] = [upload(rec, a)?, upload(rec, b)?];
             let params = |row| vec![*c as u32, *rows as u32, *d as u32, w.len as u32, row, bits(*scale)];
             each(rec, "mix/change/kronecker", w.len, params, &[&w.data, &a, &b], &out.data)?;
@@ -88,19 +88,7 @@ fn whole(rec: &mut Recorder, change: &Change, w: &Flat, extent: Extent) -> Resul
         Change::Mixing(mixing) => return mixed(rec, mixing, w, extent),
         Change::Through(through) => return passed_through(rec, through, w, extent),
         Change::Decomposed { inner, magnitude, axis } => {
-            let v = whole(rec, inner, w, extent)?;
-            let [before, n, behind] = axis.split(extent);
-            let lengths = upload(rec, magnitude)?;
-            let factors = rec.tensor(1, n)?;
-            let row = (n as u32).clamp(1, 32_768);
-            rec.launch(Launch {
-                shader: "mix/change/lengths",
-                defines: &[],
-                params: &[before as u32, n as u32, behind as u32, row],
-                reads: &[&v.data, &lengths],
-                writes: &[&factors],
-                groups: [row, (n as u32).div_ceil(row), 1],
-            })?;
+            let (v, factors) = lengthening(rec, inner, magnitude, *axis, w, extent)?;
             return scaled(rec, &v, *axis, &factors, extent);
         }
         Change::Signs { bits: packed, scale } => {
@@ -114,6 +102,31 @@ fn whole(rec: &mut Recorder, change: &Change, w: &Flat, extent: Extent) -> Resul
         }
     }
     Ok(out)
+}
+
+/// Records V, W changed by `inner`, and the factors that give its rows or columns their lengths: magnitude / |V|.
+pub(crate) fn lengthening(
+    rec: &mut Recorder,
+    inner: &Change,
+    magnitude: &[f32],
+    axis: Axis,
+    w: &Flat,
+    extent: Extent,
+) -> Result<(Flat, Tensor), MixError> {
+    let v = whole(rec, inner, w, extent)?;
+    let [before, n, behind] = axis.split(extent);
+    let lengths = upload(rec, magnitude)?;
+    let factors = rec.tensor(1, n)?;
+    let row = (n as u32).clamp(1, 32_768);
+    rec.launch(Launch {
+        shader: "mix/change/lengths",
+        defines: &[],
+        params: &[before as u32, n as u32, behind as u32, row],
+        reads: &[&v.data, &lengths],
+        writes: &[&factors],
+        groups: [row, (n as u32).div_ceil(row), 1],
+    })?;
+    Ok((v, factors))
 }
 
 fn upload(rec: &Recorder, values: &[f32]) -> Result<Tensor, MixError> {
@@ -225,6 +238,7 @@ mod tests {
                 first: (random(3 * e.columns, 7), [3, e.columns]),
                 second: (random(e.rows / 3 * e.taps, 8), [e.rows / 3, e.taps]),
                 scale: 0.7,
+                factors: [None, None],
             },
             Change::Add { values: random(e.len(), 9), scale: -0.5 },
             Change::Replace(random(e.len(), 10)),

@@ -71,13 +71,7 @@ impl Flat {
             return Ok(Flat { data: Tensor::empty(gpu, what, 1, words)?, kind, len });
         }
         // Larger than one binding but not than one buffer: passes bind it in windows.
-        let limit = gpu.limits.max_buffer_size;
-        if size > limit {
-            return Err(TensorError::TooLarge { what: what.into(), needed: size, limit });
-        }
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let descriptor = wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation: false };
-        Ok(Flat { data: Tensor::from_buffer(gpu.device.create_buffer(&descriptor), 1, words), kind, len })
+        Ok(Flat { data: Tensor::in_windows(gpu, what, words)?, kind, len })
     }
 
     /// Room for `len` elements that lives as long as the recording needs it.
@@ -131,12 +125,28 @@ impl Flat {
         Source { data: self.data.clone(), f16: self.kind == Kind::F16 }
     }
 
-    /// Reads the bytes back as they lie, `len * size` of them.
+    /// Bytes of the elements as they lie, without what pads them.
+    pub fn bytes(&self) -> usize {
+        self.len * self.kind.size()
+    }
+
+    /// Reads the bytes of several tensors back, as they lie, waiting once.
+    pub async fn read_all(gpu: &Gpu, flats: &[&Flat]) -> Result<Vec<Vec<u8>>, TensorError> {
+        let parts: Vec<(&Tensor, u64)> =
+            flats.iter().map(|f| (&f.data, f.bytes().next_multiple_of(4) as u64)).collect();
+        let read = Tensor::read_all(gpu, &parts).await?;
+        let mut at = 0;
+        let cut = flats.iter().zip(&parts).map(|(flat, part)| {
+            let bytes = read[at..at + flat.bytes()].to_vec();
+            at += part.1 as usize;
+            bytes
+        });
+        Ok(cut.collect())
+    }
+
+    /// Reads the bytes back as they lie.
     pub async fn read_bytes(&self, gpu: &Gpu) -> Result<Vec<u8>, TensorError> {
-        let bytes = self.len * self.kind.size();
-        let mut read = gpu.read_bytes(self.data.buffer(), self.data.offset, bytes.next_multiple_of(4) as u64).await?;
-        read.truncate(bytes);
-        Ok(read)
+        Ok(Flat::read_all(gpu, &[self]).await?.concat())
     }
 
     /// Reads f32 elements back.

@@ -6,6 +6,7 @@
 pub mod adapter_merge;
 mod adapters;
 pub mod bench;
+pub mod beside;
 pub mod blocks;
 pub mod cache;
 pub mod change;

@@ -83,6 +83,25 @@ impl LowRank {
     }
 }
 
+/// kron(a, b) of matrices [rows, n] and [lines, m] with `n` and `m` columns.
+fn kron(a: &[f32], n: usize, b: &[f32], m: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(a.len() * b.len());
+    for x in a.chunks(n) {
+        for y in b.chunks(m) {
+            out.extend(x.iter().flat_map(|x| y.iter().map(move |y| x * y)));
+        }
+    }
+    out
+}
+
+impl LowRank {
+    /// scale kron(a, b) of two products is one too, of the product of their ranks: LoKr beside a weight.
+    pub fn kronecker(a: &LowRank, b: &LowRank, scale: f64) -> Option<LowRank> {
+        let (up, down) = (kron(&a.up, a.rank, &b.up, b.rank), kron(&a.down, a.width, &b.down, b.width));
+        LowRank::new(up, down, a.out * b.out, a.rank * b.rank, scale * a.scale * b.scale)
+    }
+}
+
 /// Records `out = base + sum of weight * scale * up @ down` over `parts` (factors with their adapter's weight).
 /// All parts have the weight's shape [rows, width].
 pub fn add_low_rank(rec: &mut Recorder, base: &Flat, parts: &[(&LowRank, f64)], out: &Flat) -> Result<(), MixError> {

@@ -181,7 +181,6 @@ fn an_export_holds_the_bits_that_pictures_are_made_with() {
             base().tensors.keys().filter(|n| n.contains("attn1.to_q") || n.contains("conv_in") || n.contains("fc1"))
         {
             let stored = ready(written.read_raw(name)).expect("reads");
-            assert_eq!(stored, pollster::block_on(mixer.bytes(name)).expect("computes"), "{name} {dtype:?}");
             assert_eq!(ready(written.read_f32(name)).expect("reads"), values(&mixer, name), "{name} {dtype:?}");
             if name.starts_with("vae.") && dtype.is_none() {
                 assert_eq!(stored, ready(base().read_raw(name)).expect("reads"), "{name} is untouched");

@@ -222,13 +222,24 @@ impl Store {
     }
 }
 
-/// Everything that runs beside a layer: y += up(down(x)), all adapters' ranks side by side (see [`admix_tensor::kernels::adapter_bank`]).
+/// Two narrow products beside a layer, all adapters' ranks side by side (see [`admix_tensor::kernels::adapter_bank`]).
 #[derive(Clone)]
-pub struct Side {
+pub struct Bank {
     /// [all ranks, inp] (a convolution with the layer's own kernel).
     pub down: Weight,
     /// [all columns of the layer, all ranks], strengths inside.
     pub up: Weight,
+}
+
+/// Everything that runs beside a layer of product P: y = rows o P(x) + P(columns o x) + up(down(x)), strengths inside.
+#[derive(Clone)]
+pub struct Side {
+    /// What is added.
+    pub bank: Option<Bank>,
+    /// Factors of the product's columns, then of the bias's: [2, n].
+    pub rows: Option<Tensor>,
+    /// Factors of the inputs, [1, inp]. Beside `rows` they are less 1, for a product of their own.
+    pub columns: Option<Tensor>,
     /// Takes part in what is recorded from now on.
     pub active: bool,
 }
@@ -264,9 +275,37 @@ impl Layer {
         let e = Epilogue { bias: self.bias.as_ref(), activation, residual, ..Default::default() };
         let Some(side) = self.side() else { return Ok(rec.linear(x, &self.weight, e)?) };
         debug_assert!(activation == Activation::None || residual.is_none(), "one place to join");
-        let sum = rec.linear(x, &self.weight, Epilogue { activation: Activation::None, ..e })?;
-        let narrow = rec.linear(x, &side.down, Epilogue::default())?;
-        join(rec, &sum, side, &narrow, activation)
+        self.with_side(rec, side, x, e, |rec, x, w, e| Ok(rec.linear(x, w, e)?))
+    }
+
+    /// The layer with what runs beside it. `product` is its product with other weights of its shape; what `e` adds is added before its activation.
+    fn with_side(
+        &self,
+        rec: &mut Recorder,
+        side: &Side,
+        x: &Tensor,
+        e: Epilogue<'_>,
+        product: impl Fn(&mut Recorder, &Tensor, &Weight, Epilogue<'_>) -> Result<Tensor, ModelError>,
+    ) -> Result<Tensor, ModelError> {
+        let scaled = side.columns.as_ref().map(|factors| rec.column_factors(x, factors)).transpose()?;
+        // Scaled inputs take the place of the inputs, unless the outputs are scaled too: one would scale the other.
+        let (input, apart) = match &scaled {
+            Some(scaled) if side.rows.is_none() => (scaled, None),
+            _ => (x, scaled.as_ref()),
+        };
+        // The last of the sums has the activation.
+        let last = |is_last: bool| if is_last { e.activation } else { Activation::None };
+        let alone = side.bank.is_none() && apart.is_none();
+        let own = Epilogue { factors: side.rows.as_ref(), activation: last(alone), ..e };
+        let mut sum = product(rec, input, &self.weight, own)?;
+        if let Some(scaled) = apart {
+            sum = product(rec, scaled, &self.weight, join(&sum, last(side.bank.is_none())))?;
+        }
+        if let Some(bank) = &side.bank {
+            let narrow = product(rec, x, &bank.down, Epilogue::default())?;
+            sum = rec.linear(&narrow, &bank.up, join(&sum, last(true)))?;
+        }
+        Ok(sum)
     }
 
     /// activation(x w + bias + other).
@@ -279,12 +318,9 @@ impl Layer {
     ) -> Result<Tensor, ModelError> {
         let e =
             Epilogue { bias: self.bias.as_ref(), residual: Some(other), residual_first: true, ..Default::default() };
-        let Some(side) = self.side() else {
-            return Ok(rec.linear(x, &self.weight, Epilogue { activation, ..e })?);
-        };
-        let sum = rec.linear(x, &self.weight, e)?;
-        let narrow = rec.linear(x, &side.down, Epilogue::default())?;
-        join(rec, &sum, side, &narrow, activation)
+        let e = Epilogue { activation, ..e };
+        let Some(side) = self.side() else { return Ok(rec.linear(x, &self.weight, e)?) };
+        self.with_side(rec, side, x, e, |rec, x, w, e| Ok(rec.linear(x, w, e)?))
     }
 
     /// value * gelu(gate) of a layer packed with interleaved gates; the result has half the columns.
@@ -309,10 +345,12 @@ impl Layer {
         residual: Option<&Tensor>,
     ) -> Result<(Tensor, Picture), ModelError> {
         let e = Epilogue { bias: self.bias.as_ref(), row_bias, residual, ..Default::default() };
-        let (sum, out) = rec.conv3x3(x, size, &self.weight, stride, e)?;
-        let Some(side) = self.side() else { return Ok((sum, out)) };
-        let (narrow, _) = rec.conv3x3(x, size, &side.down, stride, Epilogue::default())?;
-        Ok((join(rec, &sum, side, &narrow, Activation::None)?, out))
+        let Some(side) = self.side() else { return Ok(rec.conv3x3(x, size, &self.weight, stride, e)?) };
+        let out = Picture { n: size.n, h: (size.h - 1) / stride + 1, w: (size.w - 1) / stride + 1 };
+        let product = |rec: &mut Recorder, x: &Tensor, w: &Weight, e: Epilogue<'_>| -> Result<Tensor, ModelError> {
+            Ok(rec.conv3x3(x, size, w, stride, e)?.0)
+        };
+        Ok((self.with_side(rec, side, x, e, product)?, out))
     }
 
     /// activation(conv(x) + residual) at stride 1.
@@ -344,16 +382,9 @@ impl Layer {
     }
 }
 
-/// activation(sum + up(narrow)).
-fn join(
-    rec: &mut Recorder,
-    sum: &Tensor,
-    side: &Side,
-    narrow: &Tensor,
-    activation: Activation,
-) -> Result<Tensor, ModelError> {
-    let e = Epilogue { residual: Some(sum), residual_first: true, activation, ..Default::default() };
-    Ok(rec.linear(narrow, &side.up, e)?)
+/// What follows a product that joins `sum`.
+fn join(sum: &Tensor, activation: Activation) -> Epilogue<'_> {
+    Epilogue { residual: Some(sum), residual_first: true, activation, ..Default::default() }
 }
 
 /// Gamma and beta of a normalisation.

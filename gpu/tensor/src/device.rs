@@ -254,6 +254,16 @@ impl Gpu {
 
     /// Reads `bytes` from `buffer` at `offset` (both multiples of 4). Never blocks on the web.
     pub async fn read_bytes(&self, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>, TensorError> {
+        self.read_all(&[(buffer, offset, bytes)]).await
+    }
+
+    /// Waits once for parts of several buffers, (buffer, offset, bytes) each, one after another: a wait costs a browser as much as many
+    /// megabytes. Offsets and sizes are multiples of 4.
+    ///
+    /// # Errors
+    /// A device that is lost or has no memory for all of them at once.
+    pub async fn read_all(&self, parts: &[(&wgpu::Buffer, u64, u64)]) -> Result<Vec<u8>, TensorError> {
+        let bytes: u64 = parts.iter().map(|p| p.2).sum();
         let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("read back"),
             size: bytes.max(4),
@@ -261,7 +271,11 @@ impl Gpu {
             mapped_at_creation: false,
         });
         let mut encoder = self.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes);
+        let mut at = 0;
+        for (buffer, offset, size) in parts {
+            encoder.copy_buffer_to_buffer(buffer, *offset, &staging, at, *size);
+            at += size;
+        }
         self.queue.submit([encoder.finish()]);
         let (sender, receiver) = futures_channel::oneshot::channel();
         staging.slice(..).map_async(wgpu::MapMode::Read, move |result| drop(sender.send(result)));

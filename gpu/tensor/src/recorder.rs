@@ -64,6 +64,32 @@ impl Tensor {
         Ok(Tensor { storage: Arc::new(Storage { buffer, pool: Weak::new() }), offset: 0, rows, cols, stride })
     }
 
+    /// A row of `words` words that may be larger than one binding: whoever binds it does so in parts. Contents unspecified.
+    ///
+    /// # Errors
+    /// Larger than the device's buffers.
+    pub fn in_windows(gpu: &Gpu, what: &str, words: usize) -> Result<Tensor, TensorError> {
+        let (size, limit) = (words as u64 * 4, gpu.limits.max_buffer_size);
+        if size > limit {
+            return Err(TensorError::TooLarge { what: what.into(), needed: size, limit });
+        }
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let descriptor = wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation: false };
+        Ok(Tensor::from_buffer(gpu.device.create_buffer(&descriptor), 1, words))
+    }
+
+    /// The first bytes of several tensors, one after another, with one wait; counts of bytes are multiples of 4.
+    ///
+    /// # Errors
+    /// A device that is lost, or has no memory for all of them at once.
+    pub async fn read_all(gpu: &Gpu, parts: &[(&Tensor, u64)]) -> Result<Vec<u8>, TensorError> {
+        if parts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let parts: Vec<_> = parts.iter().map(|(tensor, bytes)| (tensor.buffer(), tensor.offset, *bytes)).collect();
+        gpu.read_all(&parts).await
+    }
+
     /// Uploads a row-major `rows` x `cols` matrix, padding each row to the stride with zeros.
     pub fn upload(gpu: &Gpu, what: &str, data: &[f32], rows: usize, cols: usize) -> Result<Tensor, TensorError> {
         let tensor = Self::empty(gpu, what, rows, cols)?;

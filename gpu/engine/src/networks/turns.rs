@@ -52,6 +52,10 @@ impl Networks {
         if self.admit(&needs, mixer.base()).await? {
             return self.fill_stale(mixer, control).await;
         }
+        // What a merge has read would take the room that the parts need one after another.
+        if let Some(cache) = mixer.cache() {
+            cache.close_inputs();
+        }
         self.turns = Some(Turns { mixer: mixer.clone(), needs });
         Ok(0)
     }

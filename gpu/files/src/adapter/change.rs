@@ -121,7 +121,7 @@ pub struct Through {
 /// What an adapter does to one tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// W' = W + scale up down: the one form that can also run beside the weight.
+    /// W' = W + scale up down.
     LowRank(Factors),
     /// W' = W + (a.scale a.up a.down) o (b.scale b.up b.down).
     Hadamard(Factors, Factors),
@@ -133,6 +133,8 @@ pub enum Change {
         second: (Vec<f32>, [usize; 2]),
         /// Factor of the product.
         scale: f64,
+        /// The sides as products, where the file has them so.
+        factors: [Option<Factors>; 2],
     },
     /// W' = W + scale values.
     Add {
@@ -205,7 +207,7 @@ impl Change {
         match self {
             Change::LowRank(f) => add(f.delta_wide()),
             Change::Hadamard(a, b) => add(a.delta_wide().iter().zip(b.delta_wide()).map(|(a, b)| a * b).collect()),
-            Change::Kronecker { first: (a, [_, c]), second: (b, [rows, d]), scale } => {
+            Change::Kronecker { first: (a, [_, c]), second: (b, [rows, d]), scale, .. } => {
                 let at = |i: usize| {
                     let (row, column) = (i / (c * d), i % (c * d));
                     scale * f64::from(a[row / rows * c + column / d]) * f64::from(b[row % rows * d + column % d])

@@ -1,4 +1,4 @@
-//! Writing a mix: tensor by tensor, the next one's computation running while the last one's bytes are written.
+//! Writing a mix: batch by batch of tensors, the next one's computation running while the last one's bytes are read back and written.
 
 #[cfg(not(target_arch = "wasm32"))]
 mod adapter;
@@ -65,6 +65,21 @@ pub struct ExportReport {
     /// Bytes of tensor data.
     pub bytes: u64,
 }
+
+/// Results that are under way together, at most: enough that waiting for them costs little (a browser waits long for few bytes as for many),
+/// little enough that two batches and their inputs fit beside a tab.
+const BATCH_BYTES: usize = 16 << 20;
+/// Tensors of a batch at most.
+const BATCH_TENSORS: usize = 128;
+
+/// A tensor whose parts the device computes; none of those that are copied.
+struct Started<'a> {
+    tensor: &'a ExportTensor,
+    flats: Vec<Option<Flat>>,
+}
+
+/// A tensor and what was read back of its parts.
+type Read<'a> = (&'a ExportTensor, Vec<Option<Vec<u8>>>);
 
 /// Takes the tensors of one file in order.
 trait Writer {
@@ -172,24 +187,46 @@ impl Mixer {
         report: &mut ExportReport,
         tick: &mut impl FnMut(&ExportReport) -> Result<(), MixError>,
     ) -> Result<(), MixError> {
-        // One tensor ahead: the device computes the next while this one's bytes are read back and written.
-        let mut ahead = None;
-        for (at, tensor) in file.tensors.iter().enumerate() {
-            let current = match ahead.take() {
-                Some(started) => started,
-                None => self.start_tensor(tensor).await?,
-            };
-            if let Some(next) = file.tensors.get(at + 1) {
-                ahead = Some(self.start_tensor(next).await?);
+        // One batch ahead: the device computes the next while this one's bytes are read back and written.
+        let mut rest = file.tensors.as_slice();
+        let mut ahead = self.start_batch(&mut rest).await?;
+        while !ahead.is_empty() {
+            let batch = std::mem::replace(&mut ahead, self.start_batch(&mut rest).await?);
+            for (tensor, raw) in self.read_batch(batch).await? {
+                let bytes = self.finish_tensor(tensor, raw).await?;
+                writer.write(&tensor.key, &bytes).await?;
+                report.tensors += 1;
+                report.bytes += bytes.len() as u64;
+                report.changed += usize::from(tensor.names().iter().any(|n| self.is_touched(n)));
+                tick(report)?;
             }
-            let bytes = self.finish_tensor(tensor, current).await?;
-            writer.write(&tensor.key, &bytes).await?;
-            report.tensors += 1;
-            report.bytes += bytes.len() as u64;
-            report.changed += usize::from(tensor.names().iter().any(|n| self.is_touched(n)));
-            tick(report)?;
         }
         Ok(())
+    }
+
+    /// Starts tensors from the front of `rest` until a batch of results is under way; empty at the end.
+    async fn start_batch<'a>(&self, rest: &mut &'a [ExportTensor]) -> Result<Vec<Started<'a>>, MixError> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while let Some((tensor, others)) = rest.split_first() {
+            let started = self.start_tensor(tensor).await?;
+            bytes += started.iter().flatten().map(Flat::bytes).sum::<usize>();
+            batch.push(Started { tensor, flats: started });
+            *rest = others;
+            if bytes >= BATCH_BYTES || batch.len() >= BATCH_TENSORS {
+                break;
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Waits once for the results of a batch.
+    async fn read_batch<'a>(&self, batch: Vec<Started<'a>>) -> Result<Vec<Read<'a>>, MixError> {
+        let flats: Vec<&Flat> = batch.iter().flat_map(|started| started.flats.iter().flatten()).collect();
+        let mut read = Flat::read_all(self.gpu(), &flats).await?.into_iter();
+        let raw = |flats: &[Option<Flat>], read: &mut dyn Iterator<Item = Vec<u8>>| {
+            flats.iter().map(|flat| flat.as_ref().and_then(|_| read.next())).collect()
+        };
+        Ok(batch.iter().map(|started| (started.tensor, raw(&started.flats, &mut read))).collect())
     }
 
     /// The type a tensor is written in.
@@ -204,24 +241,21 @@ impl Mixer {
         let mut started = Vec::new();
         for name in tensor.names() {
             let same_type = self.written_type(tensor) == tensor.dtype;
-            started.push(if same_type && !self.is_touched(name) {
-                None
-            } else {
-                Some(self.start_bytes(name).await?.0)
-            });
+            started.push(if same_type && !self.is_touched(name) { None } else { Some(self.start_bytes(name).await?) });
         }
         Ok(started)
     }
 
-    async fn finish_tensor(&self, tensor: &ExportTensor, started: Vec<Option<Flat>>) -> Result<Vec<u8>, MixError> {
+    /// A tensor as the file holds it; `raw`: what was read back of its parts, none of those that are copied.
+    async fn finish_tensor(&self, tensor: &ExportTensor, raw: Vec<Option<Vec<u8>>>) -> Result<Vec<u8>, MixError> {
         if let Content::Copied(stored) = &tensor.content {
             return Ok(self.base().read_ref(stored).await?);
         }
         let dtype = self.written_type(tensor);
         let mut parts = Vec::new();
-        for (name, flat) in tensor.names().into_iter().zip(started) {
-            parts.push(match flat {
-                Some(flat) => self.finish_bytes(name, &flat, dtype).await?,
+        for (name, raw) in tensor.names().into_iter().zip(raw) {
+            parts.push(match raw {
+                Some(raw) => self.file_bytes(name, raw, dtype)?,
                 None => untouched(self.base(), name, dtype).await?,
             });
         }

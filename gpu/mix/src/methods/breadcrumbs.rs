@@ -33,14 +33,7 @@ pub(crate) static BREADCRUMBS: TaskVectors = TaskVectors::new(
 );
 
 fn plan(settings: &Settings<'_>) -> Consensus {
-    Consensus {
-        keep: Keep::Window(windows(settings, MODEL_KNOBS)),
-        vote: Vote::None,
-        tie: 1.0,
-        normalize: settings.switch(KNOBS, "normalize"),
-        rescale: settings.switch(KNOBS, "rescale"),
-        lambda: settings.knob(KNOBS, "lambda"),
-    }
+    Consensus::mergekits(Keep::Window(windows(settings, MODEL_KNOBS)), Vote::None, KNOBS, settings)
 }
 
 /// In rising order of magnitude the elements from n_bot on, `density` of all: the selections are what ends there and what comes before.

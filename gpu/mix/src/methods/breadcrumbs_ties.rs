@@ -22,12 +22,5 @@ pub(crate) static BREADCRUMBS_TIES: TaskVectors = TaskVectors::new(
 );
 
 fn plan(settings: &Settings<'_>) -> Consensus {
-    Consensus {
-        keep: Keep::Window(windows(settings, MODEL_KNOBS)),
-        vote: Vote::Weighted,
-        tie: 1.0,
-        normalize: settings.switch(KNOBS, "normalize"),
-        rescale: settings.switch(KNOBS, "rescale"),
-        lambda: settings.knob(KNOBS, "lambda"),
-    }
+    Consensus::mergekits(Keep::Window(windows(settings, MODEL_KNOBS)), Vote::Weighted, KNOBS, settings)
 }

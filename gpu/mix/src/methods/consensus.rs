@@ -93,6 +93,11 @@ pub(crate) enum Vote {
     Frequency = 3,
 }
 
+/// `knob` of every model's recipe.
+pub(crate) fn each_model(settings: &Settings<'_>, table: &[Knob], knob: &str) -> Vec<f64> {
+    (0..settings.weights.len()).map(|i| settings.model_knob(table, i, knob)).collect()
+}
+
 /// How kept changes become one.
 pub(crate) struct Consensus {
     /// What is kept.
@@ -110,6 +115,18 @@ pub(crate) struct Consensus {
 }
 
 impl Consensus {
+    /// What mergekit's methods have in common after their choice of elements: `normalize`, `rescale` and `lambda` of the stage, those of `table`.
+    pub fn mergekits(keep: Keep, vote: Vote, table: &[Knob], settings: &Settings<'_>) -> Consensus {
+        Consensus {
+            keep,
+            vote,
+            tie: 1.0,
+            normalize: settings.switch(table, "normalize"),
+            rescale: settings.switch(table, "rescale"),
+            lambda: settings.knob(table, "lambda"),
+        }
+    }
+
     /// Sum of weights, 1 where it is nearly 0: the divisor without a vote.
     fn divisor(weights: &[f64]) -> f64 {
         let sum: f64 = weights.iter().map(|w| f64::from(*w as f32)).sum();

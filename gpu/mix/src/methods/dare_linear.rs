@@ -1,6 +1,6 @@
 //! DARE without a vote: drop elements of each change at random, restore its L1 norm, weigh and add.
 
-use super::consensus::{Consensus, Keep, TaskVectors, Vote};
+use super::consensus::{Consensus, Keep, TaskVectors, Vote, each_model};
 use super::ties::{LAMBDA, NORMALIZE};
 use crate::method::{About, Knob, Settings};
 
@@ -33,13 +33,6 @@ pub(crate) static DARE_LINEAR: TaskVectors = TaskVectors::new(
 );
 
 fn plan(settings: &Settings<'_>) -> Consensus {
-    let density = |i| settings.model_knob(MODEL_KNOBS, i, "density");
-    Consensus {
-        keep: Keep::Random((0..settings.weights.len()).map(density).collect()),
-        vote: Vote::None,
-        tie: 1.0,
-        normalize: settings.switch(KNOBS, "normalize"),
-        rescale: settings.switch(KNOBS, "rescale"),
-        lambda: settings.knob(KNOBS, "lambda"),
-    }
+    let densities = each_model(settings, MODEL_KNOBS, "density");
+    Consensus::mergekits(Keep::Random(densities), Vote::None, KNOBS, settings)
 }

@@ -1,6 +1,6 @@
 //! DARE with TIES' vote: drop elements of each change at random, restore its L1 norm, weigh, vote on signs.
 
-use super::consensus::{Consensus, Keep, TaskVectors, Vote};
+use super::consensus::{Consensus, Keep, TaskVectors, Vote, each_model};
 use super::dare_linear::{OWN_NORMALIZE, PROBABILITY, RESCALE};
 use super::ties::LAMBDA;
 use crate::method::{About, Knob, Settings};
@@ -21,13 +21,6 @@ pub(crate) static DARE_TIES: TaskVectors = TaskVectors::new(
 );
 
 fn plan(settings: &Settings<'_>) -> Consensus {
-    let density = |i| settings.model_knob(MODEL_KNOBS, i, "density");
-    Consensus {
-        keep: Keep::Random((0..settings.weights.len()).map(density).collect()),
-        vote: Vote::Weighted,
-        tie: 1.0,
-        normalize: settings.switch(KNOBS, "normalize"),
-        rescale: settings.switch(KNOBS, "rescale"),
-        lambda: settings.knob(KNOBS, "lambda"),
-    }
+    let densities = each_model(settings, MODEL_KNOBS, "density");
+    Consensus::mergekits(Keep::Random(densities), Vote::Weighted, KNOBS, settings)
 }

@@ -1,6 +1,6 @@
 //! DELLA without a vote: elements of each change are dropped at random, small ones of a row more often; the rest is weighed and added.
 
-use super::consensus::{Consensus, Keep, TaskVectors, Vote};
+use super::consensus::{Consensus, Keep, TaskVectors, Vote, each_model};
 use super::dare_linear::{OWN_NORMALIZE, PROBABILITY, RESCALE};
 use super::della::EPSILON;
 use super::ties::LAMBDA;
@@ -22,13 +22,7 @@ pub(crate) static DELLA_LINEAR: TaskVectors = TaskVectors::new(
 );
 
 fn plan(settings: &Settings<'_>) -> Consensus {
-    let range = |i| (settings.model_knob(MODEL_KNOBS, i, "density"), settings.model_knob(MODEL_KNOBS, i, "epsilon"));
-    Consensus {
-        keep: Keep::Ranked((0..settings.weights.len()).map(range).collect()),
-        vote: Vote::None,
-        tie: 1.0,
-        normalize: settings.switch(KNOBS, "normalize"),
-        rescale: settings.switch(KNOBS, "rescale"),
-        lambda: settings.knob(KNOBS, "lambda"),
-    }
+    let [densities, epsilons] = ["density", "epsilon"].map(|knob| each_model(settings, MODEL_KNOBS, knob));
+    let ranges = densities.into_iter().zip(epsilons).collect();
+    Consensus::mergekits(Keep::Ranked(ranges), Vote::None, KNOBS, settings)
 }

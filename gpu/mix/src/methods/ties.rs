@@ -1,6 +1,6 @@
 //! TIES as mergekit computes it: per tensor, keep the largest changes, weigh them, vote on signs, average those that agree.
 
-use super::consensus::{Consensus, Keep, TaskVectors, Vote, kept_count};
+use super::consensus::{Consensus, Keep, TaskVectors, Vote, each_model, kept_count};
 use crate::method::{About, Knob, Settings};
 use crate::select::Selection;
 
@@ -32,13 +32,7 @@ pub(crate) static TIES: TaskVectors = TaskVectors::new(
 
 fn plan(settings: &Settings<'_>) -> Consensus {
     let len = settings.len();
-    let largest = |i| Selection::largest(i, kept_count(settings.model_knob(MODEL_KNOBS, i, "density"), len), len);
-    Consensus {
-        keep: Keep::Selected((0..settings.weights.len()).map(largest).collect()),
-        vote: Vote::Weighted,
-        tie: 1.0,
-        normalize: settings.switch(KNOBS, "normalize"),
-        rescale: false,
-        lambda: settings.knob(KNOBS, "lambda"),
-    }
+    let largest = |(i, density)| Selection::largest(i, kept_count(density, len), len);
+    let kept = each_model(settings, MODEL_KNOBS, "density").into_iter().enumerate().map(largest).collect();
+    Consensus::mergekits(Keep::Selected(kept), Vote::Weighted, KNOBS, settings)
 }

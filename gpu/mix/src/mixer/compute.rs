@@ -133,7 +133,7 @@ impl Mixer {
     /// Computes a tensor up to its rounding to `kind` and submits the work. With `keep` its inputs stay in the cache.
     pub(crate) async fn compute(&self, name: &str, shape: &[usize], kind: Kind, keep: bool) -> Result<Flat, MixError> {
         let merged: Vec<(&LowRank, f64)> =
-            self.factors(name).into_iter().filter(|(i, ..)| !self.beside(*i)).map(|(_, f, w)| (f, w)).collect();
+            self.factors(name).into_iter().filter(|(i, ..)| !self.beside(*i, name)).map(|(_, f, w)| (f, w)).collect();
         let combined = match &self.recipe.combine {
             Some(combine) if !merged.is_empty() => Some(combine.combine(name, &merged)?),
             _ => None,
@@ -236,15 +236,15 @@ impl Mixer {
         Ok(Effective { source: flat.source(), dtype, shape })
     }
 
-    /// Starts the computation of a tensor's bytes; [`Mixer::finish_bytes`] waits for them.
-    pub(crate) async fn start_bytes(&self, name: &str) -> Result<(Flat, DType), MixError> {
+    /// Starts the computation of a tensor's bytes; [`Mixer::file_bytes`] makes a file's of them when they were read back.
+    pub(crate) async fn start_bytes(&self, name: &str) -> Result<Flat, MixError> {
         let (dtype, shape) = self.target(name)?;
         let kind = output_kind(dtype, false).unwrap_or(Kind::F32);
-        Ok((self.compute(name, &shape, kind, false).await?, dtype))
+        self.compute(name, &shape, kind, false).await
     }
 
-    /// The bytes of a tensor as a file holds them. Errors: a value that is not finite.
-    pub(crate) async fn finish_bytes(&self, name: &str, flat: &Flat, dtype: DType) -> Result<Vec<u8>, MixError> {
+    /// The bytes of a tensor as a file holds them, from those that were read back. Errors: a value that is not finite.
+    pub(crate) fn file_bytes(&self, name: &str, raw: Vec<u8>, dtype: DType) -> Result<Vec<u8>, MixError> {
         let refuse = |at: usize| MixError::Tensor {
             place: "result".into(),
             tensor: name.into(),
@@ -252,7 +252,6 @@ impl Mixer {
                 "element {at} is not finite in {dtype}; lower the weights or write a wider type (--dtype f32)"
             ),
         };
-        let raw = flat.read_bytes(&self.gpu).await?;
         let bytes = match output_kind(dtype, false) {
             Some(_) if dtype != DType::F64 => raw,
             _ => {
@@ -267,15 +266,5 @@ impl Mixer {
             Some(at) => Err(refuse(at)),
             None => Ok(bytes),
         }
-    }
-
-    /// The bytes of a tensor's effective value, exactly those that [`Mixer::effective`] gives the networks.
-    pub async fn bytes(&self, name: &str) -> Result<Vec<u8>, MixError> {
-        let (dtype, _) = self.target(name)?;
-        if !self.is_touched(name) && dtype == self.base.tensor(name)?.info.dtype {
-            return Ok(self.base.read_raw(name).await?);
-        }
-        let (flat, dtype) = self.start_bytes(name).await?;
-        self.finish_bytes(name, &flat, dtype).await
     }
 }

@@ -6,6 +6,8 @@
 mod checks;
 mod compute;
 mod plan;
+mod settle;
+mod stack;
 
 pub(crate) use compute::Work;
 
@@ -70,17 +72,29 @@ pub struct Effective {
     pub shape: Vec<usize>,
 }
 
-/// A low-rank change to run beside a weight: y = W x + weight * scale * up (down x).
+/// A change to run beside a weight: y = W x + weight (rows o (W x) + W (columns o x) + scale up (down x)). See [`crate::beside`].
 #[derive(Clone, Debug)]
 pub struct SidePart<'a> {
     /// Which adapter of the recipe.
     pub adapter: usize,
     /// The factors; scale inside.
-    pub factors: &'a LowRank,
+    pub factors: Option<&'a LowRank>,
+    /// Factors of the outputs, less 1.
+    pub rows: Option<&'a [f32]>,
+    /// Those factors reach the bias too.
+    pub biased: bool,
+    /// Factors of the inputs, less 1.
+    pub columns: Option<&'a [f32]>,
     /// The adapter's weight for this tensor, block factors included.
     pub weight: f64,
     /// Part of the sampling range it acts in.
     pub range: (f64, f64),
+}
+
+impl SidePart<'_> {
+    fn new(adapter: usize, weight: f64, range: (f64, f64)) -> Self {
+        SidePart { adapter, factors: None, rows: None, biased: false, columns: None, weight, range }
+    }
 }
 
 /// An opened merge stage.
@@ -198,6 +212,28 @@ impl Mixer {
         self
     }
 
+    /// What stays from one recipe to the next, if anything.
+    pub fn cache(&self) -> Option<&Arc<Cache>> {
+        self.cache.as_ref()
+    }
+
+    /// Bytes of the recipe's base and models, every file once.
+    pub fn model_bytes(&self) -> u64 {
+        let mut seen: HashMap<*const Checkpoint, u64> = HashMap::new();
+        let opened = self.stages.iter().flat_map(|s| s.models.iter().chain(s.minus.iter().flatten()));
+        for checkpoint in opened.chain([&self.base]) {
+            let bytes = || checkpoint.tensors.values().map(|t| t.info.range.end - t.info.range.start).sum();
+            seen.entry(Arc::as_ptr(checkpoint)).or_insert_with(bytes);
+        }
+        seen.values().sum()
+    }
+
+    /// Whether the recipe's models are larger than what the device has for them, so that writing the mix streams them through the host, some
+    /// tensors at a time; none where the device does not say.
+    pub fn streams(&self) -> Option<bool> {
+        self.gpu.memory(0).map(|free| self.model_bytes() > free)
+    }
+
     /// The type that replaces the tensors' own, if any.
     pub fn dtype(&self) -> Option<DType> {
         self.dtype
@@ -231,6 +267,11 @@ impl Mixer {
     /// What a person should know, a line each.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Adds to what a person should know.
+    pub fn warn(&mut self, line: String) {
+        self.warnings.push(line);
     }
 
     /// The recipe with the sha256 of every file in it.

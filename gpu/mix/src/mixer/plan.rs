@@ -5,6 +5,7 @@ use admix_files::Checkpoint;
 use super::{Mixer, SidePart, StagePlan};
 use crate::adapter_merge::{Combine, CombineMethod};
 use crate::adapters::Part;
+use crate::beside::is_layer;
 use crate::low_rank::LowRank;
 use crate::method::Settings;
 use crate::recipe::{ModelUse, Reference};
@@ -65,9 +66,10 @@ impl Mixer {
         factors.collect()
     }
 
-    /// The adapters' other changes, which are always merged.
+    /// The adapters' other changes that are merged.
     pub(super) fn transforms(&self, name: &str) -> Vec<(usize, &Part, f64)> {
-        self.parts(name).filter(|(_, part, _)| !matches!(part, Part::LowRank(_))).collect()
+        let merged = |i: usize, part: &Part| !matches!(part, Part::LowRank(_)) && !self.beside(i, name);
+        self.parts(name).filter(|(i, part, _)| merged(*i, part)).collect()
     }
 
     /// The recipe's adapters as one (`combine`; side by side where the recipe does not say): name of the weight, its shape, the change.
@@ -95,40 +97,77 @@ impl Mixer {
         Ok(parts)
     }
 
-    /// Whether adapters stay beside this tensor's weight: all when asked for, else those that act only in a part of sampling.
-    pub(super) fn beside(&self, adapter: usize) -> bool {
+    /// Whether an adapter stays beside the weights where it can: all when asked for, else those that act only in a part of sampling.
+    pub(super) fn wants_beside(&self, adapter: usize) -> bool {
         // Combined adapters are no sum that could run beside a weight.
         self.recipe.combine.is_none() && (self.unmerged || !self.recipe.adapters[adapter].is_whole())
     }
 
-    /// The low-rank changes that [`Mixer::effective`] leaves out of this tensor: the caller runs them beside the weight.
+    /// Whether an adapter's change stays beside this tensor.
+    pub(super) fn beside(&self, adapter: usize, name: &str) -> bool {
+        self.wants_beside(adapter)
+            && match self.adapters[adapter].parts.get(name) {
+                Some(Part::LowRank(_)) => self.base.tensors.get(name).is_some_and(|t| is_layer(name, &t.shape)),
+                Some(Part::Beside { form, .. }) => form.is_some(),
+                _ => false,
+            }
+    }
+
+    /// The changes that [`Mixer::effective`] leaves out of this tensor: the caller runs them beside the weight.
     pub fn side_parts(&self, name: &str) -> Vec<SidePart<'_>> {
-        let parts = self.factors(name).into_iter().filter(|(i, ..)| self.beside(*i));
-        parts
-            .map(|(adapter, factors, weight)| {
+        let beside = self.parts(name).filter(|(i, ..)| self.beside(*i, name));
+        beside
+            .map(|(adapter, part, weight)| {
                 let used = &self.recipe.adapters[adapter];
-                SidePart { adapter, factors, weight, range: (used.start, used.stop) }
+                let plain = SidePart::new(adapter, weight, (used.start, used.stop));
+                match part {
+                    Part::LowRank(factors) => SidePart { factors: Some(factors), ..plain },
+                    Part::Beside { form: Some(form), .. } => SidePart {
+                        factors: form.factors.as_ref(),
+                        rows: form.rows.as_deref(),
+                        biased: form.biased,
+                        columns: form.columns.as_deref(),
+                        ..plain
+                    },
+                    _ => plain,
+                }
             })
             .collect()
     }
 
-    /// The adapters that stay beside the weights: which of the recipe, its checksum, and all its factors by tensor, whatever their weights.
-    pub fn side_adapters(&self) -> impl Iterator<Item = (usize, &str, Vec<(&str, &LowRank)>)> {
-        let beside = (0..self.adapters.len()).filter(|i| self.beside(*i));
+    /// The adapters that stay beside the weights: which of the recipe, a key that is equal for equal factors, and all its factors by tensor,
+    /// whatever their weights.
+    pub fn side_adapters(&self) -> impl Iterator<Item = (usize, String, Vec<(&str, &LowRank)>)> {
+        let beside = (0..self.adapters.len()).filter(|i| self.wants_beside(*i));
         beside.map(|i| {
-            let factors = self.adapters[i].parts.iter().filter_map(|(name, part)| match part {
-                Part::LowRank(factors) => Some((name.as_str(), factors)),
-                _ => None,
-            });
-            (i, self.sum(&self.recipe.adapters[i].source), factors.collect())
+            let mut key = self.sum(&self.recipe.adapters[i].source).to_string();
+            let parts = self.adapters[i].parts.iter().filter(|(name, _)| self.beside(i, name));
+            let factors: Vec<(&str, &LowRank)> = parts
+                .filter_map(|(name, part)| match part {
+                    Part::LowRank(factors) => Some((name.as_str(), factors)),
+                    Part::Beside { form, .. } => Some((name.as_str(), form.as_ref()?.factors.as_ref()?)),
+                    _ => None,
+                })
+                .collect();
+            // Lengths (DoRA) are of the weights that the merge stages leave.
+            if self.adapters[i].parts.values().any(Part::needs_weight) {
+                key.push_str(&self.weights_text());
+            }
+            (i, key, factors)
         })
+    }
+
+    /// A text that is equal for equal weights before the adapters.
+    pub(super) fn weights_text(&self) -> String {
+        let merge = serde_json::to_string(&self.recipe_with_checksums().merge).unwrap_or_default();
+        format!("|{}|{merge}", self.sum(&self.recipe.base))
     }
 
     /// True when the recipe changes this tensor's value (rounding to another type aside).
     pub fn is_touched(&self, name: &str) -> bool {
         let Ok(tensor) = self.base.tensor(name) else { return false };
         let merged = (0..self.stages.len()).any(|i| self.stage_plan(i, name, &tensor.shape).is_some());
-        merged || self.parts(name).any(|(i, part, _)| !matches!(part, Part::LowRank(_)) || !self.beside(i))
+        merged || self.parts(name).any(|(i, ..)| !self.beside(i, name))
     }
 
     /// The checksum of an opened file.
@@ -203,8 +242,8 @@ impl Mixer {
         if let Some(combine) = &self.recipe.combine {
             let _ = write!(text, "|{combine:?}");
         }
-        for (i, part, weight) in self.parts(name) {
-            if !matches!(part, Part::LowRank(_)) || !self.beside(i) {
+        for (i, _, weight) in self.parts(name) {
+            if !self.beside(i, name) {
                 let _ = write!(text, "|+{} {weight}", self.sum(&self.recipe.adapters[i].source));
             }
         }

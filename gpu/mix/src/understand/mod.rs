@@ -223,35 +223,52 @@ async fn change(source: &Source, name: &str, shape: &[usize], base: &[f32]) -> R
 fn warnings(ingredients: &[Ingredient], whole: &BlockFigures, blocks: &[BlockFigures]) -> Vec<String> {
     let mut lines = Vec::new();
     for (i, ingredient) in ingredients.iter().enumerate() {
-        if ingredient.kind == "adapter" && ingredient.weight.abs() > RANGE {
-            lines.push(format!(
-                "{} acts at {:.2} times the strength it was trained at; beyond {RANGE} pictures tend to break",
-                ingredient.name, ingredient.weight
-            ));
+        if ingredient.kind == "adapter" {
+            lines.extend(strength_line(&ingredient.name, ingredient.weight));
         }
         if whole.norms[i] == 0.0 && ingredient.weight != 0.0 {
             lines.push(format!("{} changes nothing here", ingredient.name));
         }
     }
     let worst = blocks.iter().max_by(|a, b| a.range.total_cmp(&b.range));
-    if let Some(block) = worst.filter(|b| b.range > RANGE && ingredients.len() > 1) {
-        lines.push(format!(
-            "the stack moves {} {:.2} times as far as the ingredient that moves it most was trained to; weights of {:.2} of the present ones \
-             stay in range",
-            block.block,
-            block.range,
-            RANGE / block.range
-        ));
+    if let Some(block) = worst.filter(|_| ingredients.len() > 1) {
+        lines.extend(range_line(&block.block, block.range));
     }
     let worst = blocks.iter().max_by(|a, b| (a.interference - a.chance).total_cmp(&(b.interference - b.chance)));
-    if let Some(block) = worst.filter(|b| b.interference > b.chance + AGAINST) {
-        lines.push(format!(
-            "the ingredients work against each other in {}: {:.0} % of what they change there cancels, unrelated ones would lose {:.0} %; \
-             lower one of them there, or merge with ties",
-            block.block,
-            100.0 * block.interference,
-            100.0 * block.chance
-        ));
+    if let Some(block) = worst {
+        lines.extend(against_line(&block.block, block.interference, block.chance));
     }
     lines
+}
+
+/// A word on an adapter that is stronger than it was trained to be.
+pub(crate) fn strength_line(name: &str, weight: f64) -> Option<String> {
+    (weight.abs() > RANGE).then(|| {
+        format!(
+            "{name} acts at {weight:.2} times the strength it was trained at; beyond {RANGE} pictures tend to break"
+        )
+    })
+}
+
+/// A word on a stack that moves a block farther than training did.
+pub(crate) fn range_line(block: &str, range: f64) -> Option<String> {
+    (range > RANGE).then(|| {
+        format!(
+            "the stack moves {block} {range:.2} times as far as the ingredient that moves it most was trained to; weights of {:.2} of the \
+             present ones stay in range",
+            RANGE / range
+        )
+    })
+}
+
+/// A word on ingredients that cancel each other.
+pub(crate) fn against_line(block: &str, lost: f64, chance: f64) -> Option<String> {
+    (lost > chance + AGAINST).then(|| {
+        format!(
+            "the ingredients work against each other in {block}: {:.0} % of what they change there cancels, unrelated ones would lose {:.0} %; \
+             lower one of them there, or merge with ties",
+            100.0 * lost,
+            100.0 * chance
+        )
+    })
 }

@@ -24,6 +24,8 @@ pub struct Weight {
 /// What follows the product.
 #[derive(Clone, Copy)]
 pub struct Epilogue<'a> {
+    /// Multiply the columns of the product (first row) and the bias (second row): [2, n], what rescales a layer's outputs from beside it.
+    pub factors: Option<&'a Tensor>,
     /// Added per column: [1, n].
     pub bias: Option<&'a Tensor>,
     /// Also added per column, from element `.1` (a multiple of 4) on: the time embedding of a ResNet block. One row for all pictures of a
@@ -42,6 +44,7 @@ pub struct Epilogue<'a> {
 impl Default for Epilogue<'_> {
     fn default() -> Self {
         Epilogue {
+            factors: None,
             bias: None,
             row_bias: None,
             activation: Activation::None,
@@ -178,7 +181,12 @@ impl Recorder {
             e.row_bias.map_or(0, |(_, at)| at / 4) as u32,
             e.scale.to_bits(),
             e.row_bias.map_or(0, |(t, _)| if t.rows > 1 { t.stride / 4 } else { 0 }) as u32,
+            e.factors.is_some().into(),
+            0,
+            0,
+            0,
         ];
+        debug_assert!(!glu || e.factors.is_none());
         let tiled = self.gpu().tier == Tier::Gpu;
         // Lanes run along columns: eight of them when there are that many column pairs, so that a SIMD group reads whole cache lines.
         // Two shapes only: every further variant costs a first run about half a second of compilation.
@@ -202,7 +210,14 @@ impl Recorder {
             shader: "gemm",
             defines,
             params: &params,
-            reads: &[x, &w.data, e.bias.unwrap_or(x), e.row_bias.map_or(x, |(t, _)| t), e.residual.unwrap_or(x)],
+            reads: &[
+                x,
+                &w.data,
+                e.bias.unwrap_or(x),
+                e.row_bias.map_or(x, |(t, _)| t),
+                e.residual.unwrap_or(x),
+                e.factors.unwrap_or(x),
+            ],
             writes: &[y],
             groups,
         })
@@ -289,6 +304,25 @@ mod tests {
                     .collect();
                 let found = run(&gpu, rec, &y);
                 assert!(distance(&found, &expected) < TOLERANCE, "{m}x{k}x{n} {:?}", gpu.tier);
+            }
+        }
+    }
+
+    #[test]
+    fn factors_reach_product_and_bias_apart() {
+        for gpu in devices() {
+            for (m, k, n) in [(1, 1, 1), (7, 5, 3), (65, 64, 130)] {
+                let (x, w, b) = (random(m * k, 1), random(n * k, 2), random(n, 3));
+                let factors = random(2 * n, 5);
+                let weight = packed(&gpu, &w, Pack::linear(n, k), false);
+                let (bias, rows) = (upload(&gpu, &b, n), upload(&gpu, &factors, n));
+                let mut rec = Recorder::new(&gpu);
+                let e = Epilogue { bias: Some(&bias), factors: Some(&rows), ..Default::default() };
+                let y = rec.linear(&upload(&gpu, &x, k), &weight, e).expect("records");
+                let plain = linear_reference(&x, &w, None, m, k, n);
+                let at = |i: usize| plain[i] * factors[i % n] + b[i % n] * factors[n + i % n];
+                let expected: Vec<f32> = (0..m * n).map(at).collect();
+                assert!(distance(&run(&gpu, rec, &y), &expected) < TOLERANCE, "{m}x{k}x{n} {:?}", gpu.tier);
             }
         }
     }

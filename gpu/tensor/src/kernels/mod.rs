@@ -7,6 +7,7 @@ pub mod attention;
 pub mod attention_mass;
 pub mod blend;
 pub mod blur;
+pub mod column_factors;
 pub mod combine;
 pub mod concat;
 pub mod elementwise;

@@ -74,13 +74,14 @@ impl Family for Lokr {
     }
 
     fn changes(&self, values: &Values, module: &Module, _: Extent) -> Result<Changes, String> {
-        let side = |whole: &str, a: &str, b: &str, t: &str| -> Result<(Vec<f32>, [usize; 2]), String> {
+        type Side = ((Vec<f32>, [usize; 2]), Option<Factors>);
+        let side = |whole: &str, a: &str, b: &str, t: &str| -> Result<Side, String> {
             let sized = |values: Vec<f32>, rows: usize| {
                 let columns = values.len().checked_div(rows).unwrap_or(0);
                 (values, [rows, columns])
             };
             if let Some(Array { shape, data }) = values.get(whole) {
-                return Ok(sized(data.clone(), shape[0]));
+                return Ok((sized(data.clone(), shape[0]), None));
             }
             let (a, b) = (values.need(a)?, values.need(b)?);
             let factors = match values.get(t) {
@@ -90,10 +91,13 @@ impl Family for Lokr {
                     Factors::tucker(a.transposed(), &t.data, &b.data, [a.shape[0], b.shape[0], taps], 1.0)?
                 }
             };
-            Ok(sized(factors.delta(), factors.out))
+            Ok((sized(factors.delta(), factors.out), Some(factors)))
         };
-        let first = side("w1", "lokr_w1_a", "lokr_w1_b", "")?;
-        let second = side("w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2")?;
-        Ok(Changes { weight: Some(Change::Kronecker { first, second, scale: module.scale }), bias: None })
+        let (first, one) = side("w1", "lokr_w1_a", "lokr_w1_b", "")?;
+        let (second, two) = side("w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2")?;
+        Ok(Changes {
+            weight: Some(Change::Kronecker { first, second, scale: module.scale, factors: [one, two] }),
+            bias: None,
+        })
     }
 }
