@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use admix_mix::Mixer;
-use admix_model::store::{Bank, Layer, Side};
+use admix_model::store::{Bank, Inputs, Layer, Side};
 use admix_model::text::TextEncoder;
 use admix_model::unet::UNet;
 use admix_tensor::kernels::{Pack, Weight};
@@ -41,12 +41,13 @@ struct Entry {
     acts: bool,
 }
 
-/// The factors of all entries that act: for `Side::rows` and `Side::columns`, where any entry has some. `n`: padded columns of the layer.
-fn factors(entries: &[Entry], n: usize, inp: usize) -> [Option<Vec<f32>>; 2] {
+/// Numbers for [`Side::rows`], and for each part with scaled inputs its first column, its columns and its factors.
+type Factors = (Option<Vec<f32>>, Vec<(usize, usize, Vec<f32>)>);
+
+/// The factors of all entries that act, where any entry has some.
+fn factors(entries: &[Entry], layer: &Layer) -> Factors {
+    let n = padded(layer.weight.n);
     let mut rows = entries.iter().any(|e| e.rows.is_some()).then(|| vec![1.0; 2 * n]);
-    // Apart from the outputs' factors the inputs' make a product of their own.
-    let rest = if rows.is_some() { 0.0 } else { 1.0 };
-    let mut columns = entries.iter().any(|e| e.columns.is_some()).then(|| vec![rest; inp]);
     for entry in entries.iter().filter(|e| e.acts) {
         if let (Some(all), Some(own)) = (&mut rows, &entry.rows) {
             for (i, factor) in own.iter().enumerate() {
@@ -56,20 +57,32 @@ fn factors(entries: &[Entry], n: usize, inp: usize) -> [Option<Vec<f32>>; 2] {
                 }
             }
         }
-        if let (Some(all), Some(own)) = (&mut columns, &entry.columns) {
-            all.iter_mut().zip(own).for_each(|(all, factor)| *all += entry.weight * factor);
-        }
     }
-    [rows, columns]
+    let rest = if rows.is_none() && layer.parts.len() == 1 { 1.0 } else { 0.0 };
+    let mut inputs = Vec::new();
+    for (_, column, out) in &layer.parts {
+        let own: Vec<(&Entry, &Vec<f32>)> =
+            entries.iter().filter(|e| e.column == *column).filter_map(|e| Some((e, e.columns.as_ref()?))).collect();
+        if own.is_empty() {
+            continue;
+        }
+        let mut all = vec![rest; layer.weight.k];
+        for (entry, factors) in own.iter().filter(|(e, _)| e.acts) {
+            all.iter_mut().zip(*factors).for_each(|(all, factor)| *all += entry.weight * factor);
+        }
+        inputs.push((*column, padded(*out), all));
+    }
+    (rows, inputs)
 }
 
 /// Writes the factors of what acts.
 fn write_factors(gpu: &Gpu, layer: &Layer, entries: &[Entry], side: &Side) {
-    let [rows, columns] = factors(entries, padded(layer.weight.n), layer.weight.k);
-    for (values, target) in [(rows, &side.rows), (columns, &side.columns)] {
-        if let (Some(values), Some(target)) = (values, target) {
-            target.write(gpu, &values);
-        }
+    let (rows, inputs) = factors(entries, layer);
+    if let (Some(values), Some(target)) = (rows, &side.rows) {
+        target.write(gpu, &values);
+    }
+    for ((_, _, values), target) in inputs.iter().zip(&side.inputs) {
+        target.factors.write(gpu, values);
     }
 }
 
@@ -84,17 +97,28 @@ fn new_side(gpu: &Gpu, layer: &Layer, entries: &[Entry], ranks: usize) -> Result
         None
     };
     let n = padded(n);
-    let [rows, columns] = factors(entries, n, inp);
+    let (rows, scaled) = factors(entries, layer);
     let rows = rows.map(|_| Tensor::empty(gpu, "adapters rows", 2, n)).transpose()?;
-    let columns = columns.map(|_| Tensor::empty(gpu, "adapters columns", 1, inp)).transpose()?;
-    Ok(Side { bank, rows, columns, active: true })
+    let mut inputs = Vec::new();
+    for (column, columns, _) in scaled {
+        let factors = Tensor::empty(gpu, "adapters inputs", 1, inp)?;
+        let mask = (0..2 * n).map(|i| f32::from(u8::from((column..column + columns).contains(&i))));
+        let mask =
+            (layer.parts.len() > 1).then(|| Tensor::upload(gpu, "adapters part", &mask.collect::<Vec<f32>>(), 2, n));
+        inputs.push(Inputs { factors, mask: mask.transpose()? });
+    }
+    Ok(Side { bank, rows, inputs, active: true })
 }
 
-/// Whether the memory beside a layer fits `entries`.
-fn fits(side: &Side, entries: &[Entry], ranks: usize) -> bool {
+/// Whether the memory beside a layer, made for `held`, fits `entries`.
+fn fits(side: &Side, layer: &Layer, held: &[Entry], entries: &[Entry], ranks: usize) -> bool {
+    let parts = |entries: &[Entry]| -> Vec<usize> {
+        let scaled = |column: &usize| entries.iter().any(|e| e.column == *column && e.columns.is_some());
+        layer.parts.iter().map(|(_, column, _)| *column).filter(scaled).collect()
+    };
     side.bank.as_ref().map_or(0, |bank| bank.down.n) == ranks
         && side.rows.is_some() == entries.iter().any(|e| e.rows.is_some())
-        && side.columns.is_some() == entries.iter().any(|e| e.columns.is_some())
+        && parts(held) == parts(entries)
 }
 
 /// What lies beside the layers.
@@ -188,7 +212,7 @@ impl Networks {
                 layer.side = None;
                 continue;
             }
-            let (side, held) = match layer.side.take().filter(|side| fits(side, &wanted, ranks)) {
+            let (side, held) = match layer.side.take().filter(|side| fits(side, layer, &held, &wanted, ranks)) {
                 Some(side) => (*side, held),
                 None => (new_side(&gpu, layer, &wanted, ranks)?, Vec::new()),
             };

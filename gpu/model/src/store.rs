@@ -231,17 +231,34 @@ pub struct Bank {
     pub up: Weight,
 }
 
-/// Everything that runs beside a layer of product P: y = rows o P(x) + P(columns o x) + up(down(x)), strengths inside.
+/// A part of a layer whose inputs are scaled.
+#[derive(Clone)]
+pub struct Inputs {
+    /// Factors of the inputs, [1, inp]. Less 1, for a product of their own, but for [`Side::replaces_input`].
+    pub factors: Tensor,
+    /// Ones at the part's columns and zeros elsewhere, [2, n], where the layer has other parts.
+    pub mask: Option<Tensor>,
+}
+
+/// Everything that runs beside a layer of product P: y = rows o P(x) + sum over parts of P(columns o x) + up(down(x)), strengths inside.
 #[derive(Clone)]
 pub struct Side {
     /// What is added.
     pub bank: Option<Bank>,
     /// Factors of the product's columns, then of the bias's: [2, n].
     pub rows: Option<Tensor>,
-    /// Factors of the inputs, [1, inp]. Beside `rows` they are less 1, for a product of their own.
-    pub columns: Option<Tensor>,
+    /// Parts whose inputs are scaled.
+    pub inputs: Vec<Inputs>,
     /// Takes part in what is recorded from now on.
     pub active: bool,
+}
+
+impl Side {
+    /// Whether scaled inputs take the place of the inputs, the 1 inside: where there is one part, and no factor of the outputs that would scale them
+    /// again.
+    pub fn replaces_input(&self) -> bool {
+        self.rows.is_none() && self.inputs.iter().all(|i| i.mask.is_none())
+    }
 }
 
 /// A linear layer or convolution with its optional bias and un-merged adapters.
@@ -287,19 +304,21 @@ impl Layer {
         e: Epilogue<'_>,
         product: impl Fn(&mut Recorder, &Tensor, &Weight, Epilogue<'_>) -> Result<Tensor, ModelError>,
     ) -> Result<Tensor, ModelError> {
-        let scaled = side.columns.as_ref().map(|factors| rec.column_factors(x, factors)).transpose()?;
-        // Scaled inputs take the place of the inputs, unless the outputs are scaled too: one would scale the other.
-        let (input, apart) = match &scaled {
-            Some(scaled) if side.rows.is_none() => (scaled, None),
-            _ => (x, scaled.as_ref()),
-        };
+        let mut scaled = Vec::new();
+        for inputs in &side.inputs {
+            scaled.push(rec.column_factors(x, &inputs.factors)?);
+        }
+        let replaced = scaled.first().filter(|_| side.replaces_input());
+        let apart = if replaced.is_some() { 0 } else { scaled.len() };
         // The last of the sums has the activation.
         let last = |is_last: bool| if is_last { e.activation } else { Activation::None };
-        let alone = side.bank.is_none() && apart.is_none();
+        let alone = side.bank.is_none() && apart == 0;
         let own = Epilogue { factors: side.rows.as_ref(), activation: last(alone), ..e };
-        let mut sum = product(rec, input, &self.weight, own)?;
-        if let Some(scaled) = apart {
-            sum = product(rec, scaled, &self.weight, join(&sum, last(side.bank.is_none())))?;
+        let mut sum = product(rec, replaced.unwrap_or(x), &self.weight, own)?;
+        for (at, (scaled, inputs)) in scaled.iter().zip(&side.inputs).enumerate().take(apart) {
+            let is_last = side.bank.is_none() && at + 1 == apart;
+            let e = Epilogue { factors: inputs.mask.as_ref(), ..join(&sum, last(is_last)) };
+            sum = product(rec, scaled, &self.weight, e)?;
         }
         if let Some(bank) = &side.bank {
             let narrow = product(rec, x, &bank.down, Epilogue::default())?;
