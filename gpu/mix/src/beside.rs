@@ -189,7 +189,9 @@ mod tests {
                 assert!((w + d - c).abs() < 3e-6, "{change:?}: {} {d}", c - w);
             }
         }
-        assert!(SideForm::of(&kronecker([None, Some(second.clone())])).and_then(|f| f.factors).is_some_and(|f| f.rank == 3));
+        assert!(
+            SideForm::of(&kronecker([None, Some(second.clone())])).and_then(|f| f.factors).is_some_and(|f| f.rank == 3)
+        );
         let both = Change::Scale { rows: Some(random(6, 12)), columns: Some(random(4, 13)) };
         assert!(SideForm::of(&both).is_none() && SideForm::of(&Change::Replace(w.clone())).is_none());
         assert!(SideForm::lengths(&decomposed(Change::Replace(w), Axis::Rows)).is_none());
