@@ -4,6 +4,7 @@
 //! Every figure is the median of several warm samples; a sample repeats short work until the clock can tell it.
 
 mod adapters;
+mod cards;
 mod knobs;
 mod live;
 mod work;
@@ -165,6 +166,8 @@ pub async fn run(session: &mut Session, options: Options, told: &mut dyn FnMut(&
         figures.extend(networks(session, &bench, limits).await?);
     }
     figures.extend(pictures);
+    told("cards of adapters");
+    figures.extend(cards::figures(options.quick)?);
     gpu.take_failure()?;
     Ok(Bench { device: gpu.name(), limits, figures, notes })
 }

@@ -6,11 +6,11 @@
 
 use crate::admitted::Admitted;
 use crate::card::Kind;
+use crate::compounds;
 use crate::fit::{Asked, Fit, Phrases, fit};
 use crate::library::{Filter, Library, Mode};
-use crate::refine::is_style_word;
 pub use crate::suggestion::{BASE_WEIGHT, Choice, Rejected, Suggestion, Topic, weight};
-use crate::text::{Token, is_color, is_stop};
+use crate::text::is_stop;
 use crate::topics::{PICTURE, Place, Prompt};
 use crate::words::Part;
 use std::collections::{HashMap, HashSet};
@@ -22,11 +22,6 @@ const LONGEST: usize = 5;
 const MOST_REJECTED: usize = 10;
 /// Candidates that the assignment weighs against one another.
 const MOST_RIVALS: usize = 18;
-
-/// Before a colour these say which.
-const SHADES: &[&str] = &["bright", "dark", "deep", "fluorescent", "light", "neon", "pale", "pastel"];
-/// A word nearer than this to the one it stands before makes one thing with it.
-const RELATED: f32 = 0.45;
 
 /// What the composer goes by.
 #[derive(Clone, Debug)]
@@ -249,7 +244,12 @@ impl Desk<'_> {
     fn weigh(&self, mut rival: Rival, best: &mut Option<Rival>) {
         let kind = self.library.card(rival.entry).kind;
         rival.fit.score *= place_factor(kind, rival.place, rival.fit.exact);
-        if kind == Kind::Style && rival.place == Place::Modifier && self.names_no_style(&rival.span) {
+        let (prompt, words) = (self.prompt, self.library.words());
+        let is_kind_of_thing = rival.place == Place::Modifier
+            && (compounds::is_inner(prompt, &rival.span, words)
+                || kind == Kind::Style && compounds::names_no_style(prompt, &rival.span, words)
+                || rival.fit.setting && compounds::is_shift(prompt, &rival.span, words));
+        if is_kind_of_thing {
             rival.fit.score *= 0.5;
         }
         let better = best.as_ref().is_none_or(|b| {
@@ -259,25 +259,6 @@ impl Desk<'_> {
         if better && rival.fit.score > 0.0 {
             *best = Some(rival);
         }
-    }
-
-    /// Whether a word that could be a style says something else before the word that follows: "neon yellow" is a shade, and
-    /// "watercolour paint" is a thing.
-    fn names_no_style(&self, span: &Range<usize>) -> bool {
-        let words = self.library.words();
-        let is_shade = |a: &Token, b: &Token| SHADES.contains(&a.stem.as_str()) && is_color(&b.stem);
-        if self.prompt.tokens[span.clone()].windows(2).any(|pair| is_shade(&pair[0], &pair[1])) {
-            return true;
-        }
-        let (Some(last), Some(next)) = (self.prompt.tokens[span.clone()].last(), self.prompt.tokens.get(span.end))
-        else {
-            return false;
-        };
-        let thing = words.part(&last.stem) == Part::Noun
-            && words.cosine(&last.stem, &next.stem) > RELATED
-            && !is_style_word(&next.stem)
-            && !PICTURE.contains(&next.stem.as_str());
-        thing || is_shade(last, next)
     }
 
     /// Why a card may not serve a span; none if it may.

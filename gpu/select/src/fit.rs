@@ -19,6 +19,8 @@ const STRAY: f32 = 0.4;
 
 /// Some of a longer name whose last word is missing: "cherry blossom" is no "cherry blossom avenue".
 const HEADLESS: f32 = 0.75;
+/// What counts of words that say which, not what.
+const BEFORE: f32 = 0.62;
 /// Things that are named after something alike: a "subway map" is no "subway train".
 const OTHER_HEAD: f32 = 0.6;
 
@@ -144,6 +146,8 @@ pub struct Fit {
     pub raw: f32,
     /// The very words of a trigger or the title.
     pub exact: bool,
+    /// The card's phrase says where or when: "at night".
+    pub setting: bool,
     /// Too broad or too narrow, in words.
     pub scope: Option<&'static str>,
     /// The phrase of the card.
@@ -156,6 +160,8 @@ pub struct Asked<'a> {
     vector: Option<Vec<f32>>,
     total: f32,
     head: Option<String>,
+    /// The last word that is not about pictures as such.
+    last: Option<&'a str>,
 }
 
 impl<'a> Asked<'a> {
@@ -166,7 +172,8 @@ impl<'a> Asked<'a> {
         let vector = if stems.iter().any(says) { words.embed_stems(&stems) } else { None };
         let total = stems.iter().map(|s| telling(s, words)).sum();
         let head = head(&stems, words);
-        Asked { stems, vector, total, head }
+        let last = stems.iter().rfind(|s| says(s)).copied();
+        Asked { stems, vector, total, head, last }
     }
 
     /// Number of words.
@@ -218,10 +225,14 @@ pub fn fit(asked: &Asked, place: Place, phrases: &Phrases, library: &Library) ->
         } else if headless && meaning > lexical && stems.len() + phrase.stems.len() > 2 {
             meaning *= other_head(asked, phrase, words);
         }
-        let score = phrase.weight * lexical.max(meaning);
+        // "A unicorn startup founder" is a founder: the words of the card stand before what it is about.
+        let before = asked.last.is_some_and(|l| !phrase.stems.iter().any(|p| p == l))
+            && stems.len() > phrase.stems.len()
+            && phrase.stems.iter().all(|p| stems.contains(&p.as_str()));
+        let score = phrase.weight * lexical.max(meaning) * if before { BEFORE } else { 1.0 };
         if score > best.raw {
             let exact = phrase.name && lexical > 0.8;
-            best = Fit { score, raw: score, exact, scope: None, because: phrase.text.clone() };
+            best = Fit { score, raw: score, exact, setting: phrase.setting, scope: None, because: phrase.text.clone() };
             best_phrase = Some((phrase, lexical));
         }
     }

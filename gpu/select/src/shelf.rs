@@ -5,7 +5,6 @@ use crate::home::Home;
 use crate::library::Target;
 use crate::place::Place;
 use crate::stated;
-use admix_files::adapter::Targets;
 use admix_files::checkpoint::{Checkpoint, ModelFamily};
 
 /// What was found where.
@@ -48,5 +47,5 @@ impl Shelf {
 /// The class of a checkpoint, as cards name it.
 pub fn target(model: &Checkpoint) -> Target {
     let family = (model.family != ModelFamily::Other).then(|| model.family.id().to_owned());
-    Target { family, context: Targets::of(model).context }
+    Target { family, context: model.unet.as_ref().map(|unet| unet.cross_attention(0)) }
 }

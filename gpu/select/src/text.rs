@@ -1,5 +1,6 @@
 //! Words of prompts and cards: one spelling, one stem, and where in the text they stand.
 
+use crate::languages::{self, is_unspaced};
 use std::ops::Range;
 
 /// A word of a text.
@@ -43,33 +44,89 @@ fn plain(c: char) -> char {
     }
 }
 
-/// The words of a text in order. Apostrophes before short endings vanish, every other sign separates.
+/// The words of a text in order. Apostrophes before short endings vanish, every other sign separates. German and Japanese words are given
+/// as English ones, in the place where they stand.
 pub fn tokens(text: &str) -> Vec<Token> {
-    let mut out = Vec::new();
+    let mut out = Reader::default();
     let (mut word, mut start, mut end) = (String::new(), 0, 0);
-    let mut flush = |word: &mut String, start: usize, end: usize| {
-        if !word.is_empty() {
-            out.push(Token { stem: stem(word), word: std::mem::take(word), span: start..end });
-        }
-    };
     let chars: Vec<char> = text.chars().collect();
-    for (at, c) in chars.iter().enumerate() {
+    let mut at = 0;
+    while let Some(c) = chars.get(at) {
+        if is_unspaced(*c) {
+            out.word(&mut word, start..end);
+            let run = chars[at..].iter().take_while(|c| is_unspaced(**c)).count();
+            out.unspaced(&chars[at..at + run], at);
+            at += run;
+            continue;
+        }
         if c.is_alphanumeric() {
             if word.is_empty() {
                 start = at;
             }
             word.extend(c.to_lowercase().map(plain));
             end = at + 1;
-            continue;
+        } else {
+            // "neighbour's" is one word, "o'lantern" two.
+            let after = chars[at + 1..].iter().take_while(|c| c.is_alphanumeric()).count();
+            if !(matches!(c, '\'' | '\u{2019}') && !word.is_empty() && after < 3) {
+                out.word(&mut word, start..end);
+            }
         }
-        // "neighbour's" is one word, "o'lantern" two.
-        let after = chars[at + 1..].iter().take_while(|c| c.is_alphanumeric()).count();
-        if !(matches!(c, '\'' | '\u{2019}') && !word.is_empty() && after < 3) {
-            flush(&mut word, start, end);
+        at += 1;
+    }
+    out.word(&mut word, start..end);
+    out.finish()
+}
+
+/// Puts tokens together.
+#[derive(Default)]
+struct Reader {
+    tokens: Vec<Token>,
+    is_german: bool,
+}
+
+impl Reader {
+    fn put(&mut self, words: &str, span: Range<usize>) {
+        let one = |word: &str| Token { word: word.to_owned(), stem: stem(word), span: span.clone() };
+        self.tokens.extend(words.split(' ').filter(|word| !word.is_empty()).map(one));
+    }
+
+    /// Takes a word with blanks around it.
+    fn word(&mut self, word: &mut String, span: Range<usize>) {
+        if word.is_empty() {
+            return;
+        }
+        let word = std::mem::take(word);
+        match languages::english(&word) {
+            Some(meaning) => {
+                self.is_german = true;
+                self.put(meaning, span);
+            }
+            None => self.put(&word, span),
         }
     }
-    flush(&mut word, start, end);
-    out
+
+    /// Takes a run of letters that are written without blanks.
+    fn unspaced(&mut self, run: &[char], from: usize) {
+        for (place, meaning) in languages::cut(run) {
+            let span = from + place.start..from + place.end;
+            match meaning {
+                Some(meaning) => self.put(meaning, span),
+                None => self.put(&run[place].iter().collect::<String>(), span),
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<Token> {
+        if self.is_german {
+            for token in &mut self.tokens {
+                if let Some(meaning) = languages::doubtful(&token.word) {
+                    (token.word, token.stem) = (meaning.to_owned(), stem(meaning));
+                }
+            }
+        }
+        self.tokens
+    }
 }
 
 /// Plain colours.
@@ -237,9 +294,28 @@ mod tests {
 
     #[test]
     fn spans_count_characters() {
-        let found = tokens("Ein Café, jack-o'lantern’s");
+        let found = tokens("Uno Café, jack-o'lantern’s");
         let words: Vec<(&str, Range<usize>)> = found.iter().map(|t| (t.stem.as_str(), t.span.clone())).collect();
-        assert_eq!(words, [("ein", 0..3), ("cafe", 4..8), ("jack", 10..14), ("o", 15..16), ("lantern", 17..26)]);
+        assert_eq!(words, [("uno", 0..3), ("cafe", 4..8), ("jack", 10..14), ("o", 15..16), ("lantern", 17..26)]);
+    }
+
+    #[test]
+    fn other_languages_are_read_in_their_place() {
+        let found = tokens("Die Katze als Aquarell, 森の中のユニコーン xyz");
+        let words: Vec<(&str, Range<usize>)> = found.iter().map(|t| (t.stem.as_str(), t.span.clone())).collect();
+        let expected = [
+            ("the", 0..3),
+            ("cat", 4..9),
+            ("as", 10..13),
+            ("watercolor", 14..22),
+            ("painting", 14..22),
+            ("forest", 24..25),
+            ("and", 25..28),
+            ("unicorn", 28..33),
+            ("xyz", 34..37),
+        ];
+        assert_eq!(words, expected);
+        assert_eq!(tokens("die cut")[0].stem, "die", "English alone stays English");
     }
 
     #[test]

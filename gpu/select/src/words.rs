@@ -110,6 +110,11 @@ impl Words {
         self.positions.get(stem).map(|i| *i as usize)
     }
 
+    /// The vocabulary, in no order; phrases with `_` between their words.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.positions.keys().map(AsRef::as_ref)
+    }
+
     /// Whether the vocabulary knows the stem, or the stems joined by `_`.
     pub fn knows(&self, stem: &str) -> bool {
         self.positions.contains_key(stem)

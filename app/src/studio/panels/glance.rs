@@ -46,6 +46,8 @@ impl Studio {
             Some(glance) if glance.offer.reference == offer.reference => glance.near = now,
             _ => {
                 self.close_glance();
+                // The time runs while nothing moves.
+                self.context.request_repaint();
                 self.suggest.glance = Some(Glance {
                     offer: offer.clone(),
                     study: None,
@@ -96,9 +98,9 @@ fn place(galley: &Galley, origin: Pos2, offer: &Offer) -> Option<Rect> {
 /// Follows the pointer over the prompt, and draws what it rests on.
 pub fn show(studio: &mut Studio, ui: &Ui, galley: &Galley, origin: Pos2) {
     let (now, pointer) = ui.input(|i| (i.time, i.pointer.hover_pos()));
-    // A press on the button keeps them, however long it takes.
+    // A press on the button keeps them, however long it takes, and so does a pointer that does not move on a machine that draws seldom.
     if let (Some(pointer), Some(glance)) = (pointer, &mut studio.suggest.glance)
-        && glance.shown.expand(8.0).contains(pointer)
+        && (glance.shown.expand(8.0).contains(pointer) || glance.anchor.contains(pointer))
     {
         glance.near = now;
     }

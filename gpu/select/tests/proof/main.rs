@@ -164,6 +164,8 @@ fn the_right_adapters_are_proposed_and_nothing_else() {
         ("held out", labelled("held_out.txt")),
         ("other voices", labelled("voices.txt")),
         ("fresh", labelled("fresh.txt")),
+        ("compounds", labelled("compounds.txt")),
+        ("German, Japanese", labelled("languages.txt")),
     ];
     assert!(sets[0].1.len() >= 300);
     let variants = [
@@ -200,16 +202,19 @@ fn the_right_adapters_are_proposed_and_nothing_else() {
         }
     }
     let table = rows.join("\n");
-    let searches = retrievers::table(&library, &sets);
+    // The searches know nothing of compounds, and other languages are a matter of reading.
+    let searches = retrievers::table(&library, &sets[..4]);
     println!("{table}\n\n{searches}");
     if std::env::var_os("UPDATE_STYLUS_TABLE").is_some() {
         write_table("table", &table);
         assert!(std::env::var_os("STYLUS_CLIP").is_some(), "the second table needs tests/select/clip_features.py");
         write_table("searches", &searches);
     }
-    for figures in whole {
-        assert!(figures.within_three() >= 0.85, "{figures:?}");
-        assert!(figures.rejection() >= 0.90, "{figures:?}");
+    for (figures, (set, _)) in whole.iter().zip(&sets) {
+        assert!(figures.within_three() >= 0.85, "{set}: {figures:?}");
+        // Which nouns of two words are names of things is a matter of a larger dictionary than ours: what is reached shall not be lost.
+        let bar = if *set == "compounds" { 0.55 } else { 0.90 };
+        assert!(figures.rejection() >= bar, "{set}: {figures:?}");
     }
 }
 
