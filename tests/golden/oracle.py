@@ -33,11 +33,12 @@ torch.set_grad_enabled(False)
 SAMPLERS = {
     "euler_normal": (EulerDiscreteScheduler, {}),
     "euler_karras": (EulerDiscreteScheduler, {"use_karras_sigmas": True}),
-    "euler_ancestral_normal": (EulerAncestralDiscreteScheduler, {}),
     "ddim_normal": (DDIMScheduler, {}),
     "dpmpp_2m_normal": (DPMSolverMultistepScheduler, {}),
     "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
 }
+# Draws noise in every step but the last: for runs of one step, whose result does not depend on it.
+ANCESTRAL = {"euler_ancestral_normal": (EulerAncestralDiscreteScheduler, {})}
 
 
 def rel(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -48,7 +49,7 @@ def rel(a: torch.Tensor, b: torch.Tensor) -> float:
 
 def scheduler(pipe, name: str):
     """The scheduler of that name, configured from the pipeline's."""
-    cls, change = SAMPLERS[name]
+    cls, change = (SAMPLERS | ANCESTRAL)[name]
     return cls.from_config(pipe.scheduler.config, **change)
 
 

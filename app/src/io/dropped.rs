@@ -279,18 +279,10 @@ pub fn take_drops(context: &egui::Context, inbox: &Inbox) {
     {
         inbox.put(Incoming::Recipe { name: "the pasted recipe".into(), text });
     }
-    let files = context.input(|i| i.raw.dropped_files.clone());
-    for file in files {
-        #[cfg(not(target_arch = "wasm32"))]
+    // In the tab the page's own listener took them already.
+    #[cfg(not(target_arch = "wasm32"))]
+    for file in context.input(|i| i.raw.dropped_files.clone()) {
         inbox.put(from_path(file.path()));
-        #[cfg(target_arch = "wasm32")]
-        match file.web_file() {
-            Some(handle) => {
-                let (handle, inbox) = (handle.clone(), inbox.clone());
-                wasm_bindgen_futures::spawn_local(take_file(handle, inbox));
-            }
-            None => inbox.put(Incoming::Failed("the browser gave no file".into())),
-        }
     }
 }
 

@@ -92,6 +92,10 @@ impl Desk {
     /// Hands over work and gives its number.
     pub fn submit(&mut self, work: Work) -> u64 {
         self.next += 1;
+        #[cfg(target_arch = "wasm32")]
+        if let Work::Open(open) = &work {
+            wasm_bindgen_futures::spawn_local(worker::glance(open.clone(), self.shared.clone()));
+        }
         self.shared.push(self.next, work);
         self.next
     }

@@ -79,17 +79,21 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds work. A render pushes aside live renders, and a study that runs steps aside; token counts replace each other.
+    /// Adds work. A render pushes aside live renders, and a study that runs steps aside, for a file that somebody has just brought too; token counts
+    /// replace each other.
     pub(super) fn push(&self, id: u64, work: Work) {
         let mut inner = self.lock();
-        if matches!(work, Work::Render(_)) && !study(&work) {
+        let is_render = matches!(work, Work::Render(_)) && !study(&work);
+        let is_new_file = matches!(&work, Work::Open(open) if open.bundle.is_some());
+        if is_render {
             inner.waiting.retain(|(_, w)| !live_render(w));
-            if let Some(running) = &mut inner.running
-                && running.live.purpose != Purpose::Asked
-            {
-                running.steps_aside |= running.live.purpose == Purpose::Study && !running.cancel.is_cancelled();
-                running.cancel.cancel();
-            }
+        }
+        if (is_render || is_new_file)
+            && let Some(running) = &mut inner.running
+            && (running.live.purpose == Purpose::Study || is_render && running.live.purpose != Purpose::Asked)
+        {
+            running.steps_aside |= running.live.purpose == Purpose::Study && !running.cancel.is_cancelled();
+            running.cancel.cancel();
         }
         match &work {
             Work::Count { .. } => inner.waiting.retain(|(_, w)| !matches!(w, Work::Count { .. })),
@@ -309,6 +313,25 @@ mod tests {
         assert_eq!(last, 6);
         shared.push(7, render(Purpose::Scrub));
         assert!(cancel.is_cancelled(), "stale live work is aborted");
+    }
+
+    #[test]
+    fn studies_step_aside_for_a_file_that_is_brought() {
+        let shared = Shared::new(Arc::new(|| {}));
+        shared.push(1, render(Purpose::Study));
+        let cancel = next(&shared).1;
+        let open = Open { reference: "a".into(), bundle: None, against: "builtin".into() };
+        shared.push(2, Work::Open(open.clone()));
+        assert!(!cancel.is_cancelled(), "a row that came into sight can wait");
+        let bytes = Arc::new(admix_engine::files::MemSource::new(Vec::new()));
+        let bundle = Some(admix_engine::files::Bundle::file("b", bytes));
+        shared.push(3, Work::Open(Open { bundle, reference: "b".into(), ..open }));
+        assert!(cancel.is_cancelled());
+        shared.done(News::Cancelled { id: 1 });
+        for id in [2, 3, 1] {
+            assert_eq!(next(&shared).0, id);
+            shared.done(News::Cancelled { id });
+        }
     }
 
     #[test]

@@ -108,6 +108,18 @@ async fn do_open(session: &mut Session, dropped: &mut HashMap<String, Bundle>, o
     News::Opened { reference, against, card }
 }
 
+/// Tells what a file is that somebody has just brought, if it is a model: that needs nothing but its header, so it need not wait until the engine comes
+/// to it, which in a tab may be in the middle of a step.
+#[cfg(target_arch = "wasm32")]
+pub(super) async fn glance(open: Open, shared: Arc<Shared>) {
+    let Open { reference, bundle: Some(bundle), against } = open else { return };
+    // Whatever is wrong with it the engine will say, once.
+    if let Ok(Inspected::Checkpoint(checkpoint)) = Inspected::load(bundle).await {
+        let card = Ok(Card::Model(model_card(&checkpoint)));
+        shared.news(News::Opened { reference, against, card });
+    }
+}
+
 async fn card_of(
     session: &Session,
     dropped: &HashMap<String, Bundle>,

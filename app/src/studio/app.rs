@@ -114,7 +114,11 @@ impl Studio {
     pub(super) fn with(context: Context, gpu: Arc<Gpu>, saved: Saved, history: History) -> Studio {
         super::theme::install(&context);
         let waker = context.clone();
-        let wake: crate::session::Wake = Arc::new(move || waker.request_repaint());
+        let wake: crate::session::Wake = Arc::new(move || {
+            waker.request_repaint();
+            #[cfg(target_arch = "wasm32")]
+            crate::web::look_soon();
+        });
         let inbox = Inbox::new(wake.clone());
         let mut canvas = Canvas::default();
         canvas.shown = history.newest();
@@ -191,11 +195,17 @@ impl Studio {
         self.gpu.name()
     }
 
+    /// Takes in what has come since this was last called: files, and what the engine tells.
+    pub fn take_in(&mut self) {
+        let context = self.context.clone();
+        self.take_incoming();
+        self.take_news(&context);
+    }
+
     /// All that happens between two frames.
     fn tick(&mut self, context: &Context) {
         crate::io::dropped::take_drops(context, &self.inbox);
-        self.take_incoming();
-        self.take_news(context);
+        self.take_in();
         if let Some(text) = self.inbox.take_copy() {
             context.copy_text(text);
         }

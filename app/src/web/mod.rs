@@ -1,5 +1,6 @@
 //! The browser tab's entry: puts the studio on the page's canvas, and puts it there again when the graphics device is lost.
 
+mod between;
 mod script;
 mod widgets;
 
@@ -13,6 +14,7 @@ use wasm_bindgen::prelude::*;
 use crate::io::dropped::{self, Incoming};
 use crate::io::{kept, store};
 use crate::studio::{Carried, Studio};
+pub use between::look_soon;
 
 thread_local! {
     /// The studio on the page.
@@ -45,6 +47,7 @@ async fn run() -> Result<(), String> {
     let runner = eframe::WebRunner::new();
     show_panics();
     RUNNER.with(|slot| *slot.borrow_mut() = Some(runner.clone()));
+    between::listen().map_err(|error| crate::io::assets::words(&error))?;
     launch(&runner, |creation| {
         let studio = Studio::new(creation, keys)?;
         wasm_bindgen_futures::spawn_local(dropped::return_files(studio.inbox.clone()));

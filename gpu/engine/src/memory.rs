@@ -86,12 +86,13 @@ pub(crate) fn vae_work(config: Option<&VaeConfig>, size: Size) -> u64 {
 }
 
 /// Intermediate results of decoding `h` x `w` latent cells at once, about. The widest moment is the first block of the last level: what it takes
-/// in and what it makes stand there whole, and two strips of what it takes in (see [`admix_tensor::kernels::strips`]).
+/// in and what it makes stand there whole, two strips of what it takes in (see [`admix_tensor::kernels::strips`]), and what the level below has left
+/// in buffers of other sizes. (docs/real-widths.md has what it comes to.)
 pub(crate) fn vae_bytes(config: &VaeConfig, h: usize, w: usize) -> u64 {
     let pixels = (h * config.reduction()) as u64 * (w * config.reduction()) as u64;
     let width = |level: usize| config.block_out_channels.get(level).copied().unwrap_or(0) as u64;
-    let [narrow, wide] = [width(0), width(1).max(width(0))].map(|width| pixels * width * 4);
-    narrow + wide + 2 * wide.min(128 << 20)
+    let [narrow, wide, below] = [width(0), width(1).max(width(0)), width(2) / 4].map(|width| pixels * width * 4);
+    narrow + wide + below + 2 * wide.min(128 << 20)
 }
 
 #[cfg(test)]
