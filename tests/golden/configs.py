@@ -244,4 +244,12 @@ FAMILIES = {
         latent=(10, 6),
         few=(("euler_ancestral_normal", 1), ("euler_normal", 1), ("euler_normal", 4)),
     ),
+    # Eight channels: latents and those of the picture to change (InstructPix2Pix).
+    "pix2pix_tiny": dict(
+        unet=lambda: unet((16, 24), 1, 24, 4, 8, 16, in_channels=8),
+        vae=lambda: vae((8, 16), 1, 4, 32),
+        text=lambda: text(24, 30, 2, 3),
+        scheduler=pndm,
+        latent=(12, 8),
+    ),
 }

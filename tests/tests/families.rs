@@ -174,9 +174,16 @@ fn check_renders(name: &str) {
 
 #[test]
 fn networks_of_every_family_match_diffusers() {
-    for name in
-        ["sdxl_tiny", "sdxl_odd", "refiner_tiny", "lcm_tiny", "inpaint_tiny", "sd_turbo_tiny", "sdxl_turbo_tiny"]
-    {
+    for name in [
+        "sdxl_tiny",
+        "sdxl_odd",
+        "refiner_tiny",
+        "lcm_tiny",
+        "inpaint_tiny",
+        "pix2pix_tiny",
+        "sd_turbo_tiny",
+        "sdxl_turbo_tiny",
+    ] {
         for tier in [Tier::Cpu, Tier::Gpu] {
             check_networks(name, tier);
         }
@@ -231,6 +238,7 @@ fn turbo_models_match_diffusers_in_few_steps() {
 #[test]
 fn a_model_with_extra_channels_matches_diffusers() {
     check_renders("inpaint_tiny");
+    check_renders("pix2pix_tiny");
     // Without them it says what it needs.
     let golden_file = Golden::open("models/inpaint_tiny");
     let without = Given { extra: None, ..given(&golden_file) };

@@ -91,6 +91,24 @@ fn every_guidance_matches_its_oracle() {
     }
 }
 
+/// In one batch or one by one: the same latents, and the report says which.
+#[test]
+fn branches_at_once_or_one_by_one() {
+    let i = inputs();
+    let mut session = session();
+    let mut render = |batch: &str| {
+        let case = json!({"cfg": 7.5, "cfg_rescale": 0.0, "set": {"guidance_batch": batch}});
+        let recipe = recipe(&i.model, i.steps, i.size, &case);
+        pollster::block_on(session.render(&recipe, &i.given, &mut Control::default())).expect("renders")
+    };
+    let [auto, on, off] = ["auto", "on", "off"].map(&mut render);
+    use admix_engine::Batching::{OneByOne, Together};
+    assert_eq!([auto.batching, on.batching, off.batching], [Some(Together), Some(Together), Some(OneByOne)]);
+    let far = distance(&off.latents, &on.latents);
+    println!("one by one: {far:.1e}");
+    assert!(auto.latents == on.latents && far <= 1e-5, "{far:.2e}");
+}
+
 #[test]
 fn guidance_that_cannot_be_is_one_clear_line() {
     let i = inputs();

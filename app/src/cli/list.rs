@@ -2,8 +2,10 @@
 
 use admix_engine::files::adapter::families;
 use admix_engine::files::builtin::{self, Kind};
-use admix_engine::mix::methods;
-use admix_engine::sample::{Info, registry};
+use admix_engine::mix::recipe::limits;
+use admix_engine::mix::{Knob, methods};
+use admix_engine::sample::{Info, names, registry};
+use admix_engine::settings;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -33,7 +35,7 @@ enum What {
 /// Lists.
 pub fn run(args: &ListArgs, json: bool) -> Result<(), Fault> {
     let items = match args.what {
-        What::Samplers => registry::samplers().map(technique).collect(),
+        What::Samplers => registry::samplers().map(sampler).collect(),
         What::Schedules => registry::schedules().map(technique).collect(),
         What::Guidance => guidance(),
         What::Methods => merge_methods(),
@@ -58,20 +60,24 @@ fn technique(info: Info) -> Value {
     json!({ "name": info.name, "label": info.label, "citation": info.citation, "knobs": value(info.knobs) })
 }
 
+/// A sampler, with the other names that may be typed for it, and the names that other tools have for it with knobs set.
+fn sampler(info: Info) -> Value {
+    let variants = names::VARIANTS.iter().filter(|v| v.solver == info.name);
+    let set = |v: &names::Variant| v.knobs.iter().map(|(k, v)| (*k, *v)).collect::<std::collections::BTreeMap<_, _>>();
+    let variants: Vec<Value> = variants
+        .map(|v| json!({ "name": v.name, "aliases": v.aliases, "set": set(v), "citation": v.citation }))
+        .collect();
+    let mut item = technique(info);
+    item["aliases"] = value(info.aliases);
+    item["variants"] = variants.into();
+    item
+}
+
 /// Every way to guide; the scale and the rescale are flags of their own.
 fn guidance() -> Vec<Value> {
-    let flag = |name: &str| {
-        let (label, max, default, help) = match name {
-            "cfg" => {
-                ("CFG scale", 100.0, 7.0, "how strongly the prompt pulls; 1 leaves the negative prompt out (--cfg)")
-            }
-            "cfg_rescale" => ("Rescale", 1.0, 0.0, "0 is off; v-prediction models like 0.7 (--cfg-rescale)"),
-            _ => return None,
-        };
-        Some(json!({ "name": name, "label": label, "min": 0.0, "max": max, "default": default, "help": help }))
-    };
     let item = |info: Info| {
-        let knobs: Vec<Value> = flag(info.name).into_iter().chain(info.knobs.iter().map(value)).collect();
+        let flag = [limits::CFG, limits::CFG_RESCALE].into_iter().find(|k| k.name == info.name);
+        let knobs: Vec<Value> = flag.iter().chain(info.knobs).map(value).collect();
         json!({ "name": info.name, "label": info.label, "citation": info.citation, "knobs": knobs })
     };
     registry::guidance().map(item).collect()
@@ -113,30 +119,28 @@ fn built_in(kinds: &[Kind]) -> Result<Vec<Value>, Fault> {
     Ok(items.map(item).collect())
 }
 
-/// Every knob with the techniques that have it.
+/// Every knob with the techniques that have it: numbers of `sample`, knobs of `sample.set`, and those of merges.
 fn knobs() -> Vec<Value> {
-    let mut owners: Vec<(&str, Info)> = registry::samplers().map(|i| ("sampler", i)).collect();
-    owners.extend(registry::schedules().map(|i| ("schedule", i)));
-    owners.extend(registry::guidance().map(|i| ("guidance", i)));
-    let mut items = vec![json!({
-        "name": admix_engine::settings::ADAPTERS_KNOB, "label": "Adapters", "citation": "Chen et al. 2023 (S-LoRA), arXiv 2311.03285",
-        "of": "every run",
-        "knobs": [{ "name": admix_engine::settings::ADAPTERS_KNOB, "label": "Adapters", "min": 0.0, "max": 1.0, "default": 0.0,
-            "help": "merged: added into the weights; unmerged: run beside them", "choices": ["merged", "unmerged"] }]
-    })];
-    let mut add = |of: String, citation: &str, knob: &admix_engine::sample::Knob| {
-        items.push(
-            json!({ "name": knob.name, "label": knob.label, "citation": citation, "of": of, "knobs": [value(knob)] }),
-        );
+    let mut items = Vec::new();
+    let mut add = |of: &str, citation: &str, knobs: &[Knob]| {
+        for knob in knobs {
+            items.push(
+                json!({ "name": knob.name, "label": knob.label, "citation": citation, "of": of, "knobs": [value(knob)] }),
+            );
+        }
     };
-    registry::RUN.iter().for_each(|k| {
-        add("every run".into(), "Lin et al. 2023, arXiv 2305.08891; Karras et al. 2022, arXiv 2206.00364", k)
-    });
-    for knob in admix_engine::settings::Options::knobs() {
-        add("every run".into(), "", &knob);
+    add("sample, a flag", "", &limits::ALL);
+    add("every run", "Chen et al. 2023 (S-LoRA), arXiv 2311.03285", &[settings::ADAPTERS]);
+    add("every run", "Podell et al. 2023 (SDXL), arXiv 2307.01952, section 2.2", &settings::Sizes::ALL);
+    add("every run", "Lin et al. 2023, arXiv 2305.08891; Karras et al. 2022, arXiv 2206.00364", &registry::RUN);
+    add("every run", "", &settings::Options::knobs().collect::<Vec<_>>());
+    let sampling = registry::samplers().map(|i| ("sampler", i)).chain(registry::schedules().map(|i| ("schedule", i)));
+    for (kind, info) in sampling.chain(registry::guidance().map(|i| ("guidance", i))) {
+        add(&format!("{kind} {}", info.name), info.citation, info.knobs);
     }
-    for (kind, info) in owners {
-        info.knobs.iter().for_each(|k| add(format!("{kind} {}", info.name), info.citation, k));
+    for method in methods() {
+        add(&format!("merge {}, params", method.name()), method.citation(), method.knobs());
+        add(&format!("merge {}, each model", method.name()), method.citation(), method.model_knobs());
     }
     items
 }
@@ -158,10 +162,23 @@ fn readable(item: &Value) -> String {
     if !text("citation").is_empty() && item["path"].is_null() {
         out.push_str(&format!("\n{:16}   {}", "", text("citation")));
     }
+    let listed = |key: &str| item[key].as_array().into_iter().flatten();
+    let also: Vec<&str> = listed("aliases").filter_map(Value::as_str).collect();
+    if !also.is_empty() {
+        out.push_str(&format!("\n{:16}   also: {}", "", also.join(", ")));
+    }
+    for variant in listed("variants") {
+        let set = variant["set"].as_object().into_iter().flatten();
+        let set: Vec<String> = set.map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
+        let (name, of) =
+            (variant["name"].as_str().unwrap_or_default(), variant["citation"].as_str().unwrap_or_default());
+        out.push_str(&format!("\n{:16}   {name}: with {} ({of})", "", set.join(", ")));
+    }
     for knob in item["knobs"].as_array().into_iter().flatten() {
         let word = |key: &str| knob[key].as_str().unwrap_or_default();
         let range = match knob["choices"].as_array() {
             Some(choices) => choices.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("|"),
+            None if word("kind") == "text" => "text".into(),
             None => format!("{} to {}, default {}", knob["min"], knob["max"], knob["default"]),
         };
         out.push_str(&format!("\n{:16}   {} ({range}): {}", "", word("name"), word("help")));

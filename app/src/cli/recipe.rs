@@ -74,16 +74,16 @@ pub fn load(path: &Path) -> Result<Recipe, Fault> {
     Ok(beside(Recipe::from_json(&text).map_err(|e| named(e.to_string()))?, path))
 }
 
-/// As [`load`], and from pictures of other programs as well: A1111's infotext, ComfyUI's graph. Names of models and adapters are looked for below
-/// `libraries` and among what is built in; what has no place here is told. True: it is such a picture, which names no base that must be kept.
+/// As [`load`], and from pictures of other programs as well: A1111's infotext, ComfyUI's graph. Models and adapters are looked for below
+/// `libraries` and among what is built in, by checksum and by name; what has no place here is told. True: it is such a picture, which names no base that must be kept.
 pub fn load_to_render(path: &Path, libraries: &[PathBuf]) -> Result<(Recipe, bool), Fault> {
     let mut start = [0; 12];
     let read = std::fs::File::open(path).and_then(|mut f| f.read(&mut start));
     if !read.is_ok_and(|n| metadata::is_picture(&start[..n])) {
         return Ok((load(path)?, false));
     }
-    let find = |wanted, name: &str| metadata::find_in(libraries, wanted, name);
-    let restored = metadata::restore(&read_file(path)?, &Recipe::new("builtin"), &find)
+    let candidates = metadata::candidates(libraries);
+    let restored = pollster::block_on(metadata::restore(&read_file(path)?, &Recipe::new("builtin"), &candidates))
         .map_err(|e| Fault::input(format!("{}: {e}", path.display())))?;
     restored.unresolved.iter().for_each(|line| eprintln!("note: {line}"));
     Ok((beside(restored.recipe, path), !restored.is_own))

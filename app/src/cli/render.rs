@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use admix_engine::mix::AdapterReport;
 use admix_engine::mix::recipe::{AdapterUse, Knobs, Recipe, Reference, Sample};
 use admix_engine::picture::Format;
-use admix_engine::{Control, Given, Picture, Rendered};
+use admix_engine::{Batching, Control, Given, Picture, Rendered};
 use serde_json::{Value, json};
 
 use super::fault::Fault;
@@ -254,7 +254,9 @@ impl RenderArgs {
             ));
         }
         let (sampler, schedule) = (sample.sampler.as_deref(), sample.schedule.as_deref());
-        admix_engine::sample::resolve(sampler.unwrap_or("dpmpp_2m"), schedule.unwrap_or("auto"), "normal")?;
+        // Before anything is opened.
+        let default = admix_engine::settings::DEFAULT_SAMPLER;
+        admix_engine::sample::names::resolve(sampler.unwrap_or(default), schedule.unwrap_or("auto"))?;
         recipe.sample = sample;
         Ok(recipe)
     }
@@ -295,6 +297,14 @@ pub fn adapter_line(a: &AdapterReport) -> String {
     line
 }
 
+/// Tensors of a checkpoint that nothing reads, the first few by name; none where all are read.
+fn unused_line(keys: &[String]) -> Option<String> {
+    let (first, more) = (keys.iter().take(3).map(String::as_str).collect::<Vec<_>>(), keys.len().saturating_sub(3));
+    let rest = if more > 0 { format!(" and {more} more; `admix inspect --json` lists all") } else { String::new() };
+    (!keys.is_empty())
+        .then(|| format!("{} of the model's tensors are not used: {}{rest}", keys.len(), first.join(", ")))
+}
+
 fn shown(path: &Path) -> Value {
     Value::from(path.display().to_string())
 }
@@ -313,11 +323,11 @@ fn report(rendered: &Rendered, paths: &[PathBuf], args: &RenderArgs, json: bool)
         let m = &rendered.model;
         let mut value = json!({
             "out": out, "seed": s.seed, "width": width, "height": height, "steps": s.steps,
-            "model": { "name": output::file_name(&m.name), "sha256": m.sha256, "family": m.family },
+            "model": { "name": output::file_name(&m.name), "sha256": m.sha256, "family": m.family, "unused": m.unused },
             "adapters": rendered.adapters.iter().map(adapter_json).collect::<Vec<_>>(),
             "seconds": rendered.seconds, "device": rendered.device,
             "batch": s.batch, "sampler": s.sampler, "schedule": s.schedule, "cfg": s.cfg,
-            "dropped_tokens": rendered.dropped_tokens, "warnings": rendered.warnings
+            "guidance_batch": rendered.batching, "dropped_tokens": rendered.dropped_tokens, "warnings": rendered.warnings
         });
         if let Some(path) = &args.latents_out {
             value["latents"] = shown(path);
@@ -327,6 +337,12 @@ fn report(rendered: &Rendered, paths: &[PathBuf], args: &RenderArgs, json: bool)
     }
     for warning in &rendered.warnings {
         eprintln!("note: {warning}");
+    }
+    if rendered.batching == Some(Batching::OneByOne) {
+        eprintln!("note: prompt and negative prompt ran one after the other (guidance_batch), in half the memory");
+    }
+    if let Some(line) = unused_line(&rendered.model.unused) {
+        eprintln!("note: {line}");
     }
     for a in &rendered.adapters {
         eprintln!("{}", adapter_line(a));

@@ -1,43 +1,36 @@
 //! What flags accept. Every refusal says what would be right.
 
-use admix_engine::mix::recipe::AdapterUse;
+use admix_engine::mix::Knob;
+use admix_engine::mix::recipe::{AdapterUse, limits};
 use admix_engine::sample::rng::Kind;
 use admix_engine::select;
 use serde_json::Value;
 
-/// A whole number in a range.
-fn whole(text: &str, min: u32, max: u32) -> Result<u32, String> {
-    let refuse = || format!("it must be a whole number from {min} to {max}");
-    let value: u32 = text.trim().parse().map_err(|_| refuse())?;
-    if (min..=max).contains(&value) { Ok(value) } else { Err(refuse()) }
-}
-
-/// A finite number in a range.
-fn number(text: &str, min: f64, max: f64) -> Result<f64, String> {
-    let refuse = || format!("it must be a number from {min} to {max}");
-    let value: f64 = text.trim().parse().map_err(|_| refuse())?;
-    // NaN is in no range.
-    if (min..=max).contains(&value) { Ok(value) } else { Err(refuse()) }
+/// A number that a knob of the table of limits takes.
+fn number(text: &str, knob: &Knob) -> Result<f64, String> {
+    let kind = if knob.is_whole() { "whole number" } else { "number" };
+    let refuse = || format!("it must be a {kind} from {} to {}", knob.min, knob.max);
+    knob.check(text.trim().parse().map_err(|_| refuse())?).map_err(|_| refuse())
 }
 
 /// Pixels along an edge.
 pub fn edge(text: &str) -> Result<u32, String> {
-    whole(text, 1, 8192)
+    number(text, &limits::WIDTH).map(|v| v as u32)
 }
 
 /// Sampling steps.
 pub fn steps(text: &str) -> Result<u32, String> {
-    whole(text, 1, 1000)
+    number(text, &limits::STEPS).map(|v| v as u32)
 }
 
 /// Pictures at once.
 pub fn batch(text: &str) -> Result<u32, String> {
-    whole(text, 1, 64)
+    number(text, &limits::BATCH).map(|v| v as u32)
 }
 
 /// Which layer of the text encoder, from the end.
 pub fn clip_skip(text: &str) -> Result<u32, String> {
-    whole(text, 1, 12)
+    number(text, &limits::CLIP_SKIP).map(|v| v as u32)
 }
 
 /// A seed.
@@ -47,12 +40,12 @@ pub fn seed(text: &str) -> Result<u64, String> {
 
 /// Guidance scale.
 pub fn cfg(text: &str) -> Result<f64, String> {
-    number(text, 0.0, 100.0)
+    number(text, &limits::CFG)
 }
 
 /// A share, 0 to 1.
 pub fn share(text: &str) -> Result<f64, String> {
-    number(text, 0.0, 1.0)
+    number(text, &limits::STRENGTH)
 }
 
 /// Whose random numbers.

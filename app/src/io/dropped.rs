@@ -18,13 +18,15 @@ pub enum Incoming {
         /// Its bytes where it has no path.
         bundle: Option<Bundle>,
     },
-    /// A picture: a PNG, perhaps with settings in it.
+    /// A picture, perhaps with settings in it.
     Picture {
         /// File name.
         name: String,
         /// The whole file.
         bytes: Vec<u8>,
     },
+    /// A picture that was read, with its settings.
+    Restored(Box<super::Restored>),
     /// A recipe.
     Recipe {
         /// File name.
@@ -112,6 +114,9 @@ impl Inbox {
         std::mem::take(&mut *self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+/// Endings of the files that can come in, for file dialogs.
+pub const ENDINGS: &[&str] = &["safetensors", "sft", "png", "jpg", "jpeg", "webp", "json"];
 
 /// What a file of that name is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,6 +294,13 @@ pub fn take_drops(context: &egui::Context, inbox: &Inbox) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dialogs_offer_what_can_be_taken() {
+        for ending in ENDINGS {
+            assert!(matches!(sort(&format!("x.{ending}")), Sort::Weights | Sort::Picture | Sort::Recipe), "{ending}");
+        }
+    }
 
     #[test]
     fn files_are_sorted_by_name() {

@@ -43,7 +43,12 @@ pub fn load(keys: Vec<String>, inbox: &Inbox) {
     super::pick::spawn(async move {
         for key in keys.into_iter().rev() {
             let Some(id) = id(&key) else { continue };
-            match store::read(&key).await.and_then(|png| decode(id, &png.ok_or_else(|| format!("{key} is gone"))?)) {
+            let png = store::read(&key).await.and_then(|png| png.ok_or_else(|| format!("{key} is gone")));
+            let kept = match png {
+                Ok(png) => decode(id, &png).await,
+                Err(error) => Err(error),
+            };
+            match kept {
                 Ok(kept) => inbox.put(Incoming::Kept(Box::new(kept))),
                 Err(error) => log::warn!("history: {error}"),
             }
@@ -62,12 +67,10 @@ pub fn forget(keys: Vec<String>) {
     store::start(work, |error| log::warn!("history: {error}"));
 }
 
-fn decode(id: u64, png: &[u8]) -> Result<Kept, String> {
-    let restored = super::restore(png, &Recipe::new("builtin:mini")).map_err(|e| e.to_string())?;
-    let picture = Picture::decode(png, "history").map_err(|e| e.to_string())?;
-    let texts = admix_engine::picture::png_texts(png).unwrap_or_default();
-    let infotext = texts.into_iter().find(|(k, _)| k == "parameters").map(|(_, t)| t).unwrap_or_default();
-    Ok(Kept { id, picture, recipe: restored.recipe, infotext })
+/// A picture of ours: its recipe is taken as it is.
+async fn decode(id: u64, png: &[u8]) -> Result<Kept, String> {
+    let read = super::read_picture("history", png, &Recipe::new("builtin:mini"), &[]).await?;
+    Ok(Kept { id, picture: read.picture, recipe: read.settings.recipe, infotext: read.infotext })
 }
 
 /// Keeps a file that was dropped into the tab, so that recipes that name it work after a reload.

@@ -21,7 +21,7 @@ pub fn open(inbox: &Inbox) {
     let inbox = inbox.clone();
     let dialog = rfd::AsyncFileDialog::new()
         .set_title("Add models, adapters, pictures or recipes")
-        .add_filter("Models, adapters, pictures, recipes", &["safetensors", "png", "json"]);
+        .add_filter("Models, adapters, pictures, recipes", super::dropped::ENDINGS);
     let future = dialog.pick_files();
     spawn(async move {
         for handle in future.await.unwrap_or_default() {

@@ -43,7 +43,12 @@ impl Default for Document {
 
 impl Document {
     /// The settings of a recipe, with what it leaves open taken from these.
-    pub fn adopt(&mut self, recipe: Recipe) {
+    ///
+    /// A sampler by another tool's name becomes ours with its knobs. The strength of a picture to start from goes: here every picture begins with noise.
+    pub fn adopt(&mut self, mut recipe: Recipe) {
+        admix_engine::settings::spell_out(&mut recipe.sample);
+        recipe.sample.strength = None;
+        self.recipe.sample.strength = None;
         let sample = recipe.sample.or(&self.recipe.sample);
         // Knobs belong to their sampler: those of the old settings must not linger.
         let set = recipe.sample.set.clone();

@@ -2,6 +2,7 @@
 
 use super::Studio;
 use super::notices::{Fix, Level};
+use crate::io::Restored;
 use crate::io::catalogue;
 use crate::io::dropped::Incoming;
 #[cfg(not(target_arch = "wasm32"))]
@@ -24,11 +25,17 @@ impl Studio {
                     self.prefs.shelf_open = true;
                     self.details = Some(reference);
                 }
-                Incoming::Picture { name, bytes } => self.take_picture(&name, &bytes),
+                Incoming::Picture { name, bytes } => {
+                    // Files that it names may have to be read for their checksums, so this is done beside the drawing.
+                    let (current, candidates) = (self.document.recipe.clone(), self.shelf.candidates());
+                    crate::io::restore(name, bytes, current, candidates, &self.inbox);
+                }
+                Incoming::Restored(restored) => self.take_picture(*restored),
                 Incoming::Recipe { name, text } => match crate::io::link::read(&text) {
                     Ok(recipe) => {
+                        let notes = from_a_picture(&recipe);
                         self.document.adopt(recipe);
-                        self.report_missing(&name, Vec::new());
+                        self.report_missing(&name, notes);
                     }
                     Err(error) => self.notices.error(format!("{name}: {error}")),
                 },
@@ -81,26 +88,18 @@ impl Studio {
         }
     }
 
-    /// A dropped picture: a new history entry, and its settings.
-    pub(super) fn take_picture(&mut self, name: &str, bytes: &[u8]) {
-        let picture = match admix_engine::Picture::decode(bytes, name) {
-            Ok(picture) => picture,
-            Err(error) => return self.notices.error(error.to_string()),
-        };
-        match crate::io::restore(bytes, &self.document.recipe) {
-            Ok(restored) => {
-                let texts = admix_engine::picture::texts(bytes).unwrap_or_default();
-                let infotext = texts.into_iter().find(|(k, _)| k == "parameters").map(|(_, t)| t).unwrap_or_default();
-                let id = self.history.add_found(picture, restored.recipe.clone(), infotext);
-                self.document.adopt(restored.recipe);
-                self.live_render.settle(&self.document);
-                self.canvas.show_entry(id);
-                self.prefs.history_open = true;
-                self.keep_history();
-                self.report_missing(name, restored.unresolved);
-            }
-            Err(error) => self.notices.error(format!("{name}: {error}")),
-        }
+    /// A picture that came in: a new history entry, and its settings.
+    fn take_picture(&mut self, read: Restored) {
+        let Restored { name, picture, infotext, settings } = read;
+        let mut missing = settings.unresolved;
+        missing.extend(from_a_picture(&settings.recipe));
+        let id = self.history.add_found(picture, settings.recipe.clone(), infotext);
+        self.document.adopt(settings.recipe);
+        self.live_render.settle(&self.document);
+        self.canvas.show_entry(id);
+        self.prefs.history_open = true;
+        self.keep_history();
+        self.report_missing(&name, missing);
     }
 
     /// Keeps new pictures for the next start.
@@ -131,6 +130,12 @@ impl Studio {
             self.notices.warn_with(format!("{name}: restored, except for"), missing, Some(Fix::AddFiles));
         }
     }
+}
+
+/// A line for a recipe that was made from a picture: no recipe holds that.
+fn from_a_picture(recipe: &admix_engine::mix::Recipe) -> Vec<String> {
+    let line = "it was made from another picture, which no recipe holds: here it begins with noise (admix render --init takes that picture)";
+    recipe.sample.strength.map(|_| line.to_string()).into_iter().collect()
 }
 
 fn file_exists(reference: &str) -> bool {

@@ -4,6 +4,8 @@ use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use admix_engine::files::Bundle;
+use admix_engine::metadata::{Candidate, Wanted};
 use serde::{Deserialize, Serialize};
 
 use crate::io::catalogue;
@@ -25,12 +27,14 @@ pub struct Item {
     is_adapter: bool,
     /// What searches look through, put together when it is first needed.
     words: OnceCell<String>,
+    /// Its bytes, where it has no path.
+    bundle: Option<Bundle>,
 }
 
 impl Item {
     fn new(reference: String, builtin: bool, is_adapter: bool) -> Item {
         let (name, against, words) = (catalogue::short(&reference), String::new(), OnceCell::new());
-        Item { reference, name, builtin, card: None, against, is_adapter, words }
+        Item { reference, name, builtin, card: None, against, is_adapter, words, bundle: None }
     }
 
     /// True when it holds all that a picture needs, as far as is known: only then can it be model A.
@@ -170,19 +174,32 @@ impl Shelf {
     }
 
     /// Puts a file on the shelf, on top of those added before, and asks for its card.
-    pub fn add(
-        &mut self,
-        desk: &mut Desk,
-        reference: &str,
-        bundle: Option<admix_engine::files::Bundle>,
-        against: &str,
-    ) {
+    pub fn add(&mut self, desk: &mut Desk, reference: &str, bundle: Option<Bundle>, against: &str) {
         self.items.retain(|i| i.reference != reference);
         let at = self.items.iter().position(|i| !i.builtin).unwrap_or(self.items.len());
-        self.items.insert(at, Item { against: against.into(), ..Item::new(reference.into(), false, true) });
+        let item = Item::new(reference.into(), false, true);
+        self.items.insert(at, Item { against: against.into(), bundle: bundle.clone(), ..item });
         self.changed();
         self.asked.insert((reference.into(), against.into()));
         desk.submit(Work::Open(Open { reference: reference.into(), bundle, against: against.into() }));
+    }
+
+    /// Everything, for looking for files by name or checksum: a person's own files first.
+    pub fn candidates(&self) -> Vec<Candidate> {
+        let candidate = |item: &Item| Candidate {
+            reference: item.reference.clone(),
+            kind: match &item.card {
+                Some(Ok(Card::Adapter(_))) => Some(Wanted::Adapter),
+                Some(Ok(Card::Model(_))) => Some(Wanted::Model),
+                // Files that were only found are all taken for adapters at first.
+                _ if !item.builtin => None,
+                _ if item.is_adapter => Some(Wanted::Adapter),
+                _ => Some(Wanted::Model),
+            },
+            bundle: item.bundle.clone(),
+        };
+        let (builtin, own): (Vec<&Item>, Vec<&Item>) = self.items.iter().partition(|i| i.builtin);
+        own.into_iter().chain(builtin).map(candidate).collect()
     }
 
     /// Puts a file that was found at the end of the shelf; its header is read when its row comes into sight.

@@ -129,6 +129,24 @@ fn attention(perturbation: &Perturbation) -> (Attention, Vec<Place>) {
     }
 }
 
+impl Passes {
+    /// How the branches run; none where there is only one.
+    pub fn batching(&self) -> Option<Batching> {
+        let how = if self.joint.is_some() { Batching::Together } else { Batching::OneByOne };
+        (self.negatives > 0).then_some(how)
+    }
+}
+
+/// How the branches of guidance (negative prompt, prompt) run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Batching {
+    /// All in one batch.
+    Together,
+    /// One after the other, in half the memory.
+    OneByOne,
+}
+
 /// What is recorded.
 pub(crate) struct Recording<'a> {
     pub gpu: &'a Arc<Gpu>,
@@ -140,6 +158,8 @@ pub(crate) struct Recording<'a> {
     /// Samples of all branches, and branches before the conditional one.
     pub samples: usize,
     pub negatives: usize,
+    /// The device has no room for all branches at once.
+    pub one_by_one: bool,
     /// What the U-Net reads after the latents, NHWC, for every sample.
     pub extra: Option<&'a [f32]>,
     pub settings: &'a Settings,
@@ -162,12 +182,16 @@ impl Recording<'_> {
         let all = Size { n: self.samples, ..self.size };
         let batch = self.settings.knobs.get(&guidance::BATCH) as usize;
         let several = self.negatives > 0;
-        let joint = match self.unet.record_with(self.gpu, all, self.live, &plain) {
-            _ if batch == 2 && several && fold.is_none() => None,
-            Ok(pass) => Some(pass),
-            // What the device cannot hold at once it may hold in parts.
-            Err(ModelError::Tensor(TensorError::TooLarge { .. })) if batch == 0 && several && fold.is_none() => None,
-            Err(error) => return Err(error.into()),
+        let may_part = several && fold.is_none();
+        let joint = match batch {
+            2 if may_part => None,
+            0 if may_part && self.one_by_one => None,
+            _ => match self.unet.record_with(self.gpu, all, self.live, &plain) {
+                Ok(pass) => Some(pass),
+                // What the device cannot hold at once it may hold in parts.
+                Err(ModelError::Tensor(TensorError::TooLarge { .. })) if batch == 0 && may_part => None,
+                Err(error) => return Err(error.into()),
+            },
         };
         let joint = match joint {
             Some(pass) => {

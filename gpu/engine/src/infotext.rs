@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use admix_files::known_as::short;
+use admix_mix::AdapterReport;
 use admix_mix::recipe::{AdapterUse, Recipe};
 use admix_model::prompt::{Emphasis, Syntax};
-use admix_sample::registry;
 use admix_sample::rng::{Kind, Variation};
+use admix_sample::{Knob, KnobValues, names, registry};
 
 use crate::picture::{Format, Infotext};
 use crate::upscale::{Filter, Hires, Upscaler};
@@ -19,9 +21,9 @@ pub fn short_name(reference: &str) -> String {
     file.strip_suffix(".safetensors").map(str::to_string).unwrap_or(file)
 }
 
-/// The first ten digits of a sha256, by which model sites know a file.
-fn short_hash(sha256: &str) -> String {
-    sha256.chars().take(10).collect()
+/// An entry of A1111's lists of hashes: a name without the lists' own signs, and the first twelve digits.
+fn hash_entry(name: &str, hash: &str) -> String {
+    format!("{}: {}", name.replace([':', ','], ""), short(hash, 12))
 }
 
 /// A1111's name of a way to enlarge.
@@ -35,6 +37,19 @@ fn upscaler_name(upscaler: Upscaler) -> &'static str {
         Upscaler::Picture(Filter::Bicubic) => "Bicubic",
         Upscaler::Picture(_) => "Lanczos",
     }
+}
+
+/// A1111's fields for a UniPC that is not as its own is by default (B(h) = h, order 3).
+fn unipc_fields(known: &[Knob], values: &KnobValues) -> Vec<(&'static str, String)> {
+    let get = |name: &str| known.iter().find(|k| k.name == name).map(|k| (k, values.get(k)));
+    let mut fields = Vec::new();
+    if let Some((knob, value)) = get("variant")
+        && let Some(word) = knob.choices.get(value as usize).filter(|w| **w != "bh1")
+    {
+        fields.push(("UniPC variant", (*word).to_string()));
+    }
+    fields.extend(get("order").filter(|(_, v)| *v != 3.0).map(|(_, v)| ("UniPC order", v.to_string())));
+    fields
 }
 
 impl Rendered {
@@ -67,9 +82,11 @@ impl Rendered {
     /// A1111's infotext of picture `index`: sampler and schedule under the names people know, adapters as `<lora:NAME:WEIGHT>` behind the prompt.
     pub fn infotext(&self, index: usize) -> String {
         let s = &self.settings;
-        let open = if s.sampling.config().karras { "karras" } else { "normal" };
-        let (sampler, schedule) = match registry::resolve(&s.sampler, &s.schedule, open) {
-            Ok((solver, schedule)) => (solver.info().label.to_string(), schedule.info().label.to_string()),
+        let (sampler, schedule) = match registry::resolve(&s.sampler, &s.schedule, registry::open_schedule(&s.sampling))
+        {
+            Ok((solver, schedule)) => {
+                (names::label(&solver.info(), &s.knobs).to_string(), schedule.info().label.to_string())
+            }
             Err(_) => (s.sampler.clone(), s.schedule.clone()),
         };
         let rng = match s.rng {
@@ -85,9 +102,14 @@ impl Rendered {
             ("CFG scale", s.cfg.to_string()),
             ("Seed", self.seed_of(index).to_string()),
             ("Size", format!("{}x{}", s.width, s.height)),
-            ("Model hash", short_hash(&self.model.sha256)),
+            ("Model hash", short(&self.model.sha256, 10)),
             ("Model", short_name(&self.model.name)),
         ];
+        if let Ok(unipc) = registry::sampler(&s.sampler).map(|solver| solver.info())
+            && unipc.name == "unipc"
+        {
+            fields.extend(unipc_fields(unipc.knobs, &s.knobs));
+        }
         if s.cfg_rescale > 0.0 {
             fields.push(("CFG Rescale phi", s.cfg_rescale.to_string()));
         }
@@ -121,15 +143,16 @@ impl Rendered {
         if rules.syntax == Syntax::Comfy {
             fields.push(("Prompt syntax", "comfy".into()));
         }
-        let hashes: Vec<String> =
-            self.adapters.iter().map(|a| format!("{}: {}", short_name(&a.name), short_hash(&a.sha256))).collect();
+        // A1111 leaves out what it has no checksum of.
+        let hash = |a: &AdapterReport| Some(hash_entry(&short_name(&a.name), a.autov3.as_deref()?));
+        let hashes: Vec<String> = self.adapters.iter().filter_map(hash).collect();
         if !hashes.is_empty() {
             fields.push(("Lora hashes", hashes.join(", ")));
         }
         let words = format!("{}\n{}", s.prompt, s.negative).to_lowercase();
         let named = |u: &AdapterUse| {
             let (name, sum) = (short_name(&u.source.reference), u.source.sha256.as_deref().unwrap_or_default());
-            words.contains(&name.to_lowercase()).then(|| format!("{name}: {}", short_hash(sum)))
+            words.contains(&name.to_lowercase()).then(|| hash_entry(&name, sum))
         };
         let inversions: Vec<String> = self.inversions.iter().filter_map(named).collect();
         if !inversions.is_empty() {

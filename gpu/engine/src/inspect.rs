@@ -8,7 +8,8 @@ use admix_mix::Recipe;
 use serde_json::{Map, Value, json};
 
 use crate::EngineError;
-use crate::picture::png_texts;
+use crate::metadata::is_picture;
+use crate::picture::{self, texts};
 use crate::understand::{Stack, open_against};
 
 /// Longest picture or recipe that is read whole.
@@ -34,9 +35,9 @@ pub async fn describe(bundle: Bundle, against: Option<Against>) -> Result<Value,
         && let Some((name, source)) = bundle.first()
     {
         let (name, len) = (name.to_string(), source.len());
-        let start = source.read(0..len.min(8)).await?;
+        let start = source.read(0..len.min(12)).await?;
         let is_json = name.to_ascii_lowercase().ends_with(".json");
-        if start.starts_with(b"\x89PNG") || is_json {
+        if is_picture(&start) || is_json {
             refuse_against(against.is_some(), &name)?;
             if len > MAX_WHOLE {
                 return Err(EngineError::Input(format!(
@@ -93,9 +94,9 @@ fn refuse_against(asked: bool, name: &str) -> Result<(), EngineError> {
 }
 
 fn describe_picture(name: &str, bytes: &[u8]) -> Result<Value, EngineError> {
-    let texts = png_texts(bytes).map_err(|e| EngineError::Input(format!("{name}: {e}")))?;
+    let texts = texts(bytes).map_err(|e| EngineError::Input(format!("{name}: {e}")))?;
     let find = |keyword: &str| texts.iter().find(|(k, _)| k == keyword).map(|(_, t)| t.as_str());
-    let size = |at: usize| bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
+    let size = picture::size(bytes);
     // A damaged recipe is shown as it stands, with what is wrong.
     let recipe = find("admix").map(|text| match Recipe::from_json(text) {
         Ok(_) => serde_json::from_str(text).unwrap_or(Value::Null),
@@ -109,8 +110,8 @@ fn describe_picture(name: &str, bytes: &[u8]) -> Result<Value, EngineError> {
     Ok(json!({
         "kind": "picture",
         "name": name,
-        "width": size(16),
-        "height": size(20),
+        "width": size.map(|s| s[0]),
+        "height": size.map(|s| s[1]),
         "parameters": find("parameters"),
         "recipe": recipe,
         "metadata": others

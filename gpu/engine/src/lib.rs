@@ -20,6 +20,7 @@ mod memory;
 pub mod metadata;
 mod networks;
 pub mod picture;
+mod pillow;
 mod pool;
 pub mod render;
 mod sampling;
@@ -36,6 +37,7 @@ pub mod variation;
 
 pub use control::{Cancel, Control, Progress};
 pub use error::EngineError;
+pub use guides::Batching;
 pub use infotext::short_name;
 pub use picture::Picture;
 pub use render::{Given, ModelFacts, Rendered, Seconds};

@@ -25,10 +25,11 @@ use crate::conditioning::Text;
 use crate::control::{Control, Progress};
 use crate::decode::Pass;
 use crate::feed::Feed;
+use crate::guides::Batching;
 use crate::kept::Kept;
 use crate::pool::Pool;
-pub(crate) use turns::Part;
 use turns::Turns;
+pub(crate) use turns::{Most, Part};
 
 /// Bytes of sources packed between two submissions: enough to keep the device busy, little enough to keep its memory small.
 const BYTES_PER_SUBMISSION: u64 = 64 << 20;
@@ -83,6 +84,10 @@ pub struct Networks {
     turns: Option<Turns>,
     /// Adapters that stay out of the weights.
     pub(crate) beside: Beside,
+    /// The device has no room for all branches of guidance at once.
+    pub(crate) one_by_one: bool,
+    /// How they ran last.
+    pub(crate) batching: Option<Batching>,
 }
 
 fn text_config<'a>(checkpoint: &'a Checkpoint, name: &str) -> Option<&'a admix_files::config::TextConfig> {
@@ -153,6 +158,8 @@ impl Networks {
             filled: BTreeMap::new(),
             turns: None,
             beside: Beside::new(Pool::new(gpu)),
+            one_by_one: false,
+            batching: None,
         })
     }
 

@@ -68,21 +68,11 @@ impl Picture {
 
     /// Scaled to another size.
     pub fn scaled(&self, width: usize, height: usize, filter: Filter) -> Picture {
-        use image::imageops::FilterType;
-        if (width, height) == (self.width, self.height) {
+        if (width, height) == (self.width, self.height) || self.rgb.is_empty() {
             return self.clone();
         }
-        let filter = match filter {
-            Filter::Nearest | Filter::NearestExact => FilterType::Nearest,
-            Filter::Bilinear => FilterType::Triangle,
-            Filter::Bicubic => FilterType::CatmullRom,
-            Filter::Lanczos => FilterType::Lanczos3,
-        };
-        let Some(buffer) = image::RgbImage::from_raw(self.width as u32, self.height as u32, self.rgb.clone()) else {
-            return self.clone();
-        };
-        let out = image::imageops::resize(&buffer, width as u32, height as u32, filter);
-        Picture { width, height, rgb: out.into_raw() }
+        let rgb = crate::pillow::resize(&self.rgb, [self.width, self.height], [width.max(1), height.max(1)], filter);
+        Picture { width: width.max(1), height: height.max(1), rgb }
     }
 
     /// Decodes any picture file the `image` crate was built for; transparency is laid on white.
@@ -171,6 +161,12 @@ impl Picture {
         }
         Picture { width, height, rgb }
     }
+}
+
+/// Width and height that a PNG, JPEG or WebP states.
+pub fn size(bytes: &[u8]) -> Option<[u32; 2]> {
+    let reader = image::ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
+    reader.into_dimensions().ok().map(|(width, height)| [width, height])
 }
 
 /// The texts that a picture carries, by the keywords they have in PNG: `parameters`, `admix`, `prompt` (ComfyUI's graph) and whatever else

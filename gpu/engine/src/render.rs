@@ -5,6 +5,7 @@ use std::sync::Arc;
 use admix_mix::recipe::{AdapterUse, Recipe, Sample};
 use admix_mix::{AdapterReport, Mixer};
 use admix_model::prompt::Span;
+use admix_sample::guidance::BATCH;
 use admix_tensor::kernels::Picture as Size;
 use admix_tensor::{Gpu, Recorder, Tensor};
 use web_time::Instant;
@@ -12,8 +13,9 @@ use web_time::Instant;
 use crate::conditioning::Inversions;
 use crate::control::Control;
 use crate::decode::Grid;
+use crate::guides::Batching;
 use crate::mask::{Mask, Rule};
-use crate::networks::Networks;
+use crate::networks::{Most, Networks};
 use crate::picture::Picture;
 use crate::settings::Settings;
 use crate::stage::{Stage, Staged, decode_batch};
@@ -82,6 +84,8 @@ pub struct Rendered {
     pub dropped_tokens: usize,
     /// What was done otherwise than the recipe says, a line each: files that have changed, adapters that could not stay beside the weights.
     pub warnings: Vec<String>,
+    /// How the branches of guidance ran; none without guidance.
+    pub batching: Option<Batching>,
     /// The device's name.
     pub device: String,
 }
@@ -95,6 +99,8 @@ pub struct ModelFacts {
     pub sha256: String,
     /// `sd1`, `sd2`, ...
     pub family: String,
+    /// Keys of the base's files that nothing here reads: buffers, EMA copies, training state.
+    pub unused: Vec<String>,
 }
 
 /// NCHW -> NHWC of one or more samples.
@@ -237,22 +243,32 @@ impl Session {
                 name: base.name.clone(),
                 sha256: base.sha256().await?,
                 family: base.family.id().into(),
+                unused: base.extra.keys().cloned().collect(),
             },
             adapters: mixer.reports().to_vec(),
             seconds: *seconds,
             dropped_tokens: staged.dropped,
             warnings: mixer.warnings().to_vec(),
+            batching: networks.batching,
             device: gpu.name(),
         })
     }
 }
 
-/// The most latents that a pass of a render may see: all branches of the larger stage.
-fn most_latents(networks: &Networks, settings: &Settings, second: Option<&Settings>) -> Result<Size, EngineError> {
+/// The most latents that a pass of a render may see: those of the larger stage.
+fn most_latents(networks: &Networks, settings: &Settings, second: Option<&Settings>) -> Result<Most, EngineError> {
     let stages = std::iter::once(settings).chain(second);
     let (width, height) = stages.fold((0, 0), |(w, h), s| (w.max(s.width), h.max(s.height)));
-    let branches = if settings.cfg == 1.0 || networks.unet.reads_guidance() { 1 } else { 2 };
-    networks.latent_size(branches * settings.batch, width, height)
+    let guided = settings.cfg != 1.0 && !networks.unet.reads_guidance();
+    let size = |branches: usize| networks.latent_size(branches * settings.batch, width, height);
+    // Composed prompts and the picture's own guidance (pix2pix) are one batch; so is what the person says is one, or runs apart in any case.
+    let may_part = guided && networks.unet.extra_channels() == 0 && !settings.prompt.contains("AND");
+    let one = match settings.knobs.get(&BATCH) as usize {
+        0 if may_part => Some(size(1)?),
+        _ => None,
+    };
+    let at_once = guided && !(may_part && settings.knobs.get(&BATCH) as usize == 2);
+    Ok(Most { all: size(if at_once { 2 } else { 1 })?, one })
 }
 
 /// The first picture by the preview decoder, where that is wanted and the model ships one.

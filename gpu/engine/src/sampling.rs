@@ -106,6 +106,7 @@ impl Run<'_> {
                 drop(recorded.take());
                 networks.set_active(|i| active.contains(&i))?;
                 let (prompts, passes) = self.record(networks, &guides, &timesteps)?;
+                networks.batching = passes.batching();
                 recorded = Some((active, prompts, passes));
             }
             let Some((_, prompts, passes)) = &mut recorded else { continue };
@@ -173,6 +174,7 @@ impl Run<'_> {
             size,
             samples: self.context.samples,
             negatives,
+            one_by_one: networks.one_by_one,
             extra: self.extra.as_deref(),
             settings: self.settings,
         };

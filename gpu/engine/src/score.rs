@@ -13,7 +13,7 @@ use admix_tensor::Recorder;
 
 use crate::conditioning::{Inversions, encode_text};
 use crate::control::Control;
-use crate::networks::{Networks, Part};
+use crate::networks::{Most, Networks, Part};
 use crate::picture::Picture;
 use crate::render::{Given, to_nhwc};
 use crate::settings::Settings;
@@ -45,7 +45,7 @@ impl Session {
         let settings = Settings::resolve(&recipe.sample, &mixer, &Given::default())?;
         let mut networks = self.networks_for(&mixer).await?;
         let size = networks.latent_size(1, settings.width, settings.height)?;
-        let filled = networks.fill(&mixer, size, control).await;
+        let filled = networks.fill(&mixer, Most::at_once(size), control).await;
         let attached = filled.and_then(|_| networks.attach_side(&mixer)).and_then(|_| networks.set_active(|_| true));
         let mut sum = 0.0;
         let mut outcome = attached;

@@ -3,11 +3,11 @@
 use admix_files::checkpoint::ModelFamily;
 use admix_files::config::SchedulerConfig;
 use admix_mix::Mixer;
-use admix_mix::recipe::{Recipe, Sample};
+use admix_mix::recipe::{Recipe, Sample, limits};
 use admix_model::prompt::Rules;
 use admix_sample::registry::adapted;
 use admix_sample::rng::Kind;
-use admix_sample::{Knob, KnobValues, ModelSampling, NoiseConfig};
+use admix_sample::{Knob, KnobValues, ModelSampling, NoiseConfig, SampleError, names};
 use serde_json::Value;
 
 use crate::conditioning::knobs as prompt_knobs;
@@ -21,9 +21,9 @@ pub struct Settings {
     pub prompt: String,
     /// What it must not show.
     pub negative: String,
-    /// Solver.
+    /// Solver, by its own name.
     pub sampler: String,
-    /// Noise schedule.
+    /// Noise schedule by its own name; `auto` where nobody names one.
     pub schedule: String,
     /// Steps.
     pub steps: usize,
@@ -57,8 +57,19 @@ pub struct Settings {
     pub sampling: ModelSampling,
 }
 
-/// The knob that chooses between merged and un-merged adapters.
-pub const ADAPTERS_KNOB: &str = "adapters";
+/// Whether adapters are added into the weights.
+pub const ADAPTERS: Knob = Knob::choice(
+    "adapters",
+    "Adapters",
+    &["merged", "unmerged"],
+    "merged: added into the weights; unmerged: run beside them",
+);
+
+/// Its name.
+pub const ADAPTERS_KNOB: &str = ADAPTERS.name;
+
+/// How prompts are read.
+pub const PROMPT_KNOBS: &[Knob] = prompt_knobs::ALL;
 
 /// True when the recipe asks for adapters beside the weights (`--set adapters=unmerged`).
 pub fn wants_unmerged(sample: &Sample) -> Result<bool, EngineError> {
@@ -82,8 +93,23 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Names below `set` in a recipe: `original_size` and `target_size` as `1024x1024`, `crop` as `0x0`. The picture's own size, nothing cropped.
-    pub const KNOBS: [&'static str; 3] = ["original_size", "crop", "target_size"];
+    /// Below `set` in a recipe. By default the picture's own size, nothing cropped.
+    pub const ALL: [Knob; 3] = [
+        Knob::text(
+            "original_size",
+            "Original size",
+            "size that SDXL is told the picture had, as 1024x1024; its own by default",
+        ),
+        Knob::text("crop", "Crop", "where SDXL is told the picture was cropped, left x top, as 0x0"),
+        Knob::text(
+            "target_size",
+            "Target size",
+            "size that SDXL is told the picture gets, as 1024x1024; its own by default",
+        ),
+    ];
+
+    /// Their names.
+    pub const KNOBS: [&'static str; 3] = [Self::ALL[0].name, Self::ALL[1].name, Self::ALL[2].name];
 
     fn resolve(sample: &Sample, size: [usize; 2]) -> Result<Sizes, EngineError> {
         let own = size.map(|v| v as u32);
@@ -156,8 +182,8 @@ impl Options {
     pub fn read(sample: &Sample) -> Result<Options, EngineError> {
         let mut values = KnobValues::new();
         for knob in Options::knobs() {
-            if let Some(value) = sample.set.get(knob.name).filter(|_| !knob.text) {
-                values.set(knob.name, knob.parse(&knob_text(value))?);
+            if let Some(value) = sample.set.get(knob.name).filter(|_| !knob.is_text()) {
+                values.set(knob.name, knob.parse(&knob_text(value)).map_err(SampleError::from)?);
             }
         }
         let invert_prompt = sample.set.get(start::INVERT_PROMPT.name).map(knob_text).unwrap_or_default();
@@ -191,17 +217,45 @@ impl Options {
     }
 }
 
+/// The sampler of a run that names none.
+pub const DEFAULT_SAMPLER: &str = "dpmpp_2m";
+
+/// What the names of sampler and schedule mean.
+fn named(sample: &Sample) -> Result<names::Meaning, EngineError> {
+    let sampler = sample.sampler.as_deref().unwrap_or(DEFAULT_SAMPLER);
+    Ok(names::resolve(sampler, sample.schedule.as_deref().unwrap_or("auto"))?)
+}
+
+/// A knob's typed value as a recipe holds it.
+pub(crate) fn knob_json(text: &str) -> Value {
+    text.parse::<i64>().map_or_else(|_| text.into(), Value::from)
+}
+
+/// Puts the solver's own name in place of one that other tools have for it, with the schedule and the knobs that the name stands for ("DPM++ 2M SDE Heun
+/// Karras"). What the knobs are set to already stays; a name that is not known stays too.
+pub fn spell_out(sample: &mut Sample) {
+    let Some(meaning) = sample.sampler.as_deref().and_then(|s| names::resolve(s, "").ok()) else { return };
+    sample.sampler = Some(meaning.solver.info().name.into());
+    let is_open = |s: &str| ["", "auto", "automatic"].contains(&s.trim().to_lowercase().as_str());
+    if let Some(stated) = meaning.stated
+        && sample.schedule.as_deref().is_none_or(is_open)
+    {
+        sample.schedule = Some(stated.info().name.into());
+    }
+    for (name, value) in meaning.knobs {
+        sample.set.entry((*name).into()).or_insert_with(|| knob_json(value));
+    }
+}
+
 /// A knob's value as typed.
 fn knob_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_string)
 }
 
-fn range(name: &str, value: f64, min: f64, max: f64) -> Result<f64, EngineError> {
-    if value.is_finite() && (min..=max).contains(&value) {
-        Ok(value)
-    } else {
-        Err(EngineError::Input(format!("{name} = {value} is out of range ({min} to {max})")))
-    }
+/// A number of the table of limits, or its default.
+fn limited(knob: &Knob, value: Option<f64>) -> Result<f64, EngineError> {
+    let value = value.unwrap_or(knob.default);
+    knob.check(value).map_err(|e| EngineError::Input(e.to_string()))
 }
 
 /// The noise levels a scheduler configuration describes.
@@ -232,11 +286,15 @@ impl Settings {
                 knobs.set_text(name, &knob_text(value))?;
             }
         }
+        let named = named(sample)?;
+        let knobs = named.with(&knobs)?;
         let size = |value: Option<u32>, default: usize, name: &str| -> Result<usize, EngineError> {
             let value = value.map_or(default, |v| v as usize);
-            if value == 0 || value > 8192 || !value.is_multiple_of(factor) {
+            if !limits::holds(&limits::WIDTH, value as u64) || !value.is_multiple_of(factor) {
                 return Err(EngineError::Input(format!(
-                    "{name} = {value} does not work with this model: it must be a multiple of {factor} between {factor} and 8192"
+                    "{name} = {value} does not work with this model: it must be a multiple of {factor} between {} and {}",
+                    limits::WIDTH.min,
+                    limits::WIDTH.max
                 )));
             }
             Ok(value)
@@ -247,21 +305,20 @@ impl Settings {
         Ok(Settings {
             prompt: sample.prompt.clone().unwrap_or_default(),
             negative: sample.negative.clone().unwrap_or_default(),
-            sampler: sample.sampler.clone().unwrap_or_else(|| "dpmpp_2m".into()),
-            schedule: sample.schedule.clone().unwrap_or_else(|| "auto".into()),
-            steps: range("steps", f64::from(sample.steps.unwrap_or(20)), 1.0, 1000.0)? as usize,
-            cfg: range("cfg", sample.cfg.unwrap_or(7.0), 0.0, 100.0)?,
-            cfg_rescale: range("cfg_rescale", sample.cfg_rescale.unwrap_or(0.0), 0.0, 1.0)?,
+            sampler: named.solver.info().name.into(),
+            schedule: named.stated.map_or("auto", |s| s.info().name).into(),
+            steps: limited(&limits::STEPS, sample.steps.map(f64::from))? as usize,
+            cfg: limited(&limits::CFG, sample.cfg)?,
+            cfg_rescale: limited(&limits::CFG_RESCALE, sample.cfg_rescale)?,
             seed: sample.seed.unwrap_or(0),
             rng,
             width,
             height,
-            batch: range("batch", sample.batch.map_or(noise.map_or(1.0, |n| n[0] as f64), f64::from), 1.0, 64.0)?
-                as usize,
-            clip_skip: range("clip_skip", f64::from(sample.clip_skip.unwrap_or(base.clip_skip as u32)), 1.0, 12.0)?
+            batch: limited(&limits::BATCH, sample.batch.map(f64::from).or(noise.map(|n| n[0] as f64)))? as usize,
+            clip_skip: limited(&limits::CLIP_SKIP, Some(f64::from(sample.clip_skip.unwrap_or(base.clip_skip as u32))))?
                 as usize,
             sizes: Sizes::resolve(sample, [width, height])?,
-            strength: range("strength", sample.strength.unwrap_or(0.75), 0.0, 1.0)?,
+            strength: limited(&limits::STRENGTH, sample.strength)?,
             unmerged: wants_unmerged(sample)?,
             knobs,
             options: Options::read(sample)?,
@@ -272,6 +329,8 @@ impl Settings {
     /// The recipe that makes the same pictures again: every setting written out, checksums filled in.
     pub fn complete(&self, mixer: &Mixer, sample: &Sample) -> Recipe {
         let mut recipe = mixer.recipe_with_checksums();
+        let mut spelt = sample.clone();
+        spell_out(&mut spelt);
         recipe.sample = Sample {
             prompt: Some(self.prompt.clone()),
             negative: Some(self.negative.clone()),
@@ -287,7 +346,7 @@ impl Settings {
             batch: Some(self.batch as u32),
             clip_skip: Some(self.clip_skip as u32),
             strength: sample.strength,
-            set: sample.set.clone(),
+            set: spelt.set,
         };
         recipe
     }

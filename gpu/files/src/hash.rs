@@ -1,7 +1,7 @@
 //! SHA-256 of model files, streamed, and remembered for as long as the file does not change.
 
 use crate::bundle::Bundle;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::source::ByteSource;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -14,29 +14,49 @@ static KNOWN: LazyLock<Mutex<HashMap<String, String>>> = LazyLock::new(Mutex::de
 
 /// SHA-256 of a whole file as lower-case hexadecimal: the hash by which models are known.
 pub async fn file_sha256(source: &dyn ByteSource) -> Result<String> {
-    let identity = source.identity();
+    remembered(source, 0).await
+}
+
+/// SHA-256 of what follows a safetensors header, as lower-case hexadecimal: it stays when the metadata changes. kohya's `sshs_model_hash`, which A1111 and
+/// model sites know adapters by (AutoV3).
+///
+/// # Errors
+/// A file that ends before its header does.
+pub async fn data_sha256(source: &dyn ByteSource) -> Result<String> {
+    let length = source.read(0..8).await?;
+    let length = length.try_into().map(u64::from_le_bytes).unwrap_or(u64::MAX);
+    match length.checked_add(8).filter(|at| *at <= source.len()) {
+        Some(at) => remembered(source, at).await,
+        None => Err(Error::Usage("a file that ends within its header has no data to hash".into())),
+    }
+}
+
+/// SHA-256 from byte `from` on.
+async fn remembered(source: &dyn ByteSource, from: u64) -> Result<String> {
+    let identity = source.identity().map(|id| format!("{from} {id}"));
     if let Some(id) = &identity
         && let Some(hash) = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(id)
     {
         return Ok(hash.clone());
     }
-    let hash = hex(&digest(source).await?);
+    let hash = hex(&digest(source, from).await?);
     if let Some(id) = identity {
         KNOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(id, hash.clone());
     }
     Ok(hash)
 }
 
-async fn digest(source: &dyn ByteSource) -> Result<Vec<u8>> {
+async fn digest(source: &dyn ByteSource, from: u64) -> Result<Vec<u8>> {
     // A browser that refuses (a page without https) leaves it to us.
-    if let Some(work) = source.sha256()
+    if from == 0
+        && let Some(work) = source.sha256()
         && let Ok(digest) = work.await
         && digest.len() == 32
     {
         return Ok(digest);
     }
     let mut hasher = Sha256::new();
-    let mut at = 0;
+    let mut at = from;
     while at < source.len() {
         let end = (at + PIECE).min(source.len());
         hasher.update(source.read(at..end).await?);
@@ -75,6 +95,22 @@ mod tests {
         let of = |b: &[u8]| ready(file_sha256(&MemSource::new(b))).unwrap();
         assert_eq!(of(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         assert_eq!(of(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn data_is_what_follows_the_header() {
+        let file = |header: &str, data: &[u8]| {
+            let start = (header.len() as u64).to_le_bytes();
+            MemSource::new([&start[..], header.as_bytes(), data].concat())
+        };
+        let of = |source: MemSource| ready(data_sha256(&source));
+        // Whatever the header says; sha256 of "abc" and of nothing.
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(of(file("{}", b"abc")).unwrap(), abc);
+        assert_eq!(of(file("{\"__metadata__\":{}}", b"abc")).unwrap(), abc);
+        assert!(of(file("{}", b"")).unwrap().starts_with("e3b0c442"));
+        assert!(of(MemSource::new(&b"short"[..])).is_err());
+        assert!(of(MemSource::new(&u64::MAX.to_le_bytes()[..])).is_err());
     }
 
     #[test]

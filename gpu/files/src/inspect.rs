@@ -104,6 +104,7 @@ impl Adapter {
             "parameters": self.parameters(),
             "stray": self.stray,
             "sha256": self.sha256().await?,
+            "autov3": self.autov3().await?,
             "triggers": self.triggers,
             "facts": self.facts,
             "applicable": problem.is_none(),

@@ -18,6 +18,7 @@ pub mod dtype;
 pub mod error;
 pub mod hash;
 pub mod inspect;
+pub mod known_as;
 pub mod layout;
 pub mod safetensors;
 pub mod source;

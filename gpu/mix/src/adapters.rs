@@ -172,6 +172,7 @@ impl OpenAdapter {
         let report = AdapterReport {
             name: reference.clone(),
             sha256: adapter.sha256().await?,
+            autov3: adapter.autov3().await?,
             weight: used.weight,
             matched: fit.matched.len(),
             unmatched: fit.unmatched,

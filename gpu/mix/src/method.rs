@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+pub use admix_knob::{Knob, KnobKind};
 use admix_tensor::{Recorder, Tensor};
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::MixError;
@@ -13,107 +13,27 @@ use crate::cache::Known;
 use crate::flat::Flat;
 use crate::recipe::{Knobs, Stage};
 
-/// A number that a person may turn.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Knob {
-    /// Name in recipes.
-    pub name: &'static str,
-    /// Name for people.
-    pub label: &'static str,
-    /// Smallest value.
-    pub min: f64,
-    /// Largest value.
-    pub max: f64,
-    /// Value where a recipe says nothing.
-    pub default: f64,
-    /// What it does, in a sentence.
-    pub help: &'static str,
-    /// How it is entered.
-    pub kind: KnobKind,
-    /// The words to choose from, where it is a choice; its value is then the place of the word.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub choices: &'static [&'static str],
-}
-
-/// How a knob is entered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KnobKind {
-    /// Any number in the range.
-    Number,
-    /// Whole numbers in the range.
-    Whole,
-    /// On or off, 1 or 0, `true` or `false`.
-    Switch,
-    /// One of a few words.
-    Choice,
-}
-
-impl Knob {
-    /// A knob of real numbers.
-    pub const fn number(
-        name: &'static str,
-        label: &'static str,
-        min: f64,
-        max: f64,
-        default: f64,
-        help: &'static str,
-    ) -> Knob {
-        Knob { name, label, min, max, default, help, kind: KnobKind::Number, choices: &[] }
-    }
-
-    /// A switch.
-    pub const fn switch(name: &'static str, label: &'static str, default: bool, help: &'static str) -> Knob {
-        let default = if default { 1.0 } else { 0.0 };
-        Knob { name, label, min: 0.0, max: 1.0, default, help, kind: KnobKind::Switch, choices: &[] }
-    }
-
-    /// A knob of whole numbers.
-    pub const fn whole(
-        name: &'static str,
-        label: &'static str,
-        min: f64,
-        max: f64,
-        default: f64,
-        help: &'static str,
-    ) -> Knob {
-        Knob { name, label, min, max, default, help, kind: KnobKind::Whole, choices: &[] }
-    }
-
-    /// A choice among words, the first by default.
-    pub const fn choice(
-        name: &'static str,
-        label: &'static str,
-        choices: &'static [&'static str],
-        help: &'static str,
-    ) -> Knob {
-        let max = (choices.len() - 1) as f64;
-        Knob { name, label, min: 0.0, max, default: 0.0, help, kind: KnobKind::Choice, choices }
-    }
-
-    /// The number that `value` stands for, if it is one this knob takes.
-    fn accept(&self, value: &Value, place: &str) -> Result<f64, MixError> {
-        let number = match value {
-            Value::String(word) if self.kind == KnobKind::Choice => {
-                let unknown =
-                    || MixError::recipe(place, format!("unknown: {word}; known: {}", self.choices.join(", ")));
-                self.choices.iter().position(|c| c == word).ok_or_else(unknown)? as f64
-            }
-            Value::Bool(on) if self.kind == KnobKind::Switch => f64::from(u8::from(*on)),
-            other => match other.as_f64() {
-                Some(number) => number,
-                None => return Err(MixError::recipe(place, "expected a number, or true or false for a switch")),
-            },
-        };
-        if !(self.min..=self.max).contains(&number) {
-            let reason = format!("{number} is out of range; allowed: {} to {}", self.min, self.max);
-            return Err(MixError::recipe(place, reason));
+/// The number that a recipe's `value` stands for, if it is one that the knob takes.
+fn accept(knob: &Knob, value: &Value, place: &str) -> Result<f64, MixError> {
+    let number = match value {
+        Value::String(word) if knob.kind == KnobKind::Choice => {
+            let unknown = || MixError::recipe(place, format!("unknown: {word}; known: {}", knob.choices.join(", ")));
+            knob.choices.iter().position(|c| c == word).ok_or_else(unknown)? as f64
         }
-        if self.kind != KnobKind::Number && number.fract() != 0.0 {
-            return Err(MixError::recipe(place, format!("{number} is not a whole number")));
-        }
-        Ok(number)
+        Value::Bool(on) if knob.kind == KnobKind::Switch => f64::from(u8::from(*on)),
+        other => match other.as_f64() {
+            Some(number) => number,
+            None => return Err(MixError::recipe(place, "expected a number, or true or false for a switch")),
+        },
+    };
+    if !(knob.min..=knob.max).contains(&number) {
+        let reason = format!("{number} is out of range; allowed: {} to {}", knob.min, knob.max);
+        return Err(MixError::recipe(place, reason));
     }
+    if knob.kind != KnobKind::Number && number.fract() != 0.0 {
+        return Err(MixError::recipe(place, format!("{number} is not a whole number")));
+    }
+    Ok(number)
 }
 
 /// What a stage asks of a method for one tensor, apart from the data.
@@ -456,13 +376,13 @@ pub(crate) fn check_stage(stage: &Stage, place: &str) -> Result<(), MixError> {
     for (key, value) in &stage.params {
         let path = format!("{place}.params.{key}");
         // A per-model knob may stand in `params` for all models.
-        find(&[method.knobs(), method.model_knobs()], key, path.clone(), "")?.accept(value, &path)?;
+        accept(&find(&[method.knobs(), method.model_knobs()], key, path.clone(), "")?, value, &path)?;
     }
     for (i, model) in stage.models.iter().enumerate() {
         for (key, value) in &model.params {
             let path = format!("{place}.models[{i}].{key}");
             let also = "ref, sha256, weight, text_weight, minus, blocks, ";
-            find(&[method.model_knobs()], key, path.clone(), also)?.accept(value, &path)?;
+            accept(&find(&[method.model_knobs()], key, path.clone(), also)?, value, &path)?;
         }
         if model.minus.is_some() && !method.uses_minus() {
             let path = format!("{place}.models[{i}].minus");

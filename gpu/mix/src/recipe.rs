@@ -9,6 +9,7 @@
 //! ```
 //! Reading is strict: an unknown field, a wrong type or a value out of range is an error that names its place.
 
+pub mod limits;
 mod read;
 
 use indexmap::IndexMap;
@@ -187,10 +188,10 @@ pub struct Sample {
     /// Whose random numbers: `cpu`, `nv` or `comfy`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rng: Option<String>,
-    /// Width in pixels, a multiple of 8.
+    /// Width in pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub width: Option<u32>,
-    /// Height in pixels, a multiple of 8.
+    /// Height in pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub height: Option<u32>,
     /// Pictures at once, 1..=64.

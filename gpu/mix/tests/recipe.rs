@@ -59,7 +59,7 @@ fn errors_name_the_field_and_its_place() {
         ("/adapters/0/stop", json!(1.5), vec!["adapters[0].stop", "0 to 1"]),
         ("/sample/steps", json!(0), vec!["sample.steps", "1 to 1000"]),
         ("/sample/steps", json!(2.5), vec!["sample.steps", "whole"]),
-        ("/sample/width", json!(100), vec!["sample.width", "multiple of 8", "104"]),
+        ("/sample/width", json!(9000), vec!["sample.width", "8", "8192"]),
         ("/sample/height", json!(-8), vec!["sample.height"]),
         ("/sample/rng", json!("gpu"), vec!["sample.rng", "comfy"]),
         ("/sample/scheduler", json!("karras"), vec!["sample.scheduler: unknown field", "schedule"]),

@@ -23,6 +23,12 @@ pub enum SampleError {
     },
 }
 
+impl From<admix_knob::KnobError> for SampleError {
+    fn from(error: admix_knob::KnobError) -> SampleError {
+        SampleError::setting(error.name, error.why)
+    }
+}
+
 impl SampleError {
     /// A setting that cannot be used.
     pub(crate) fn setting(what: impl Into<String>, why: impl Into<String>) -> Self {

@@ -1,139 +1,11 @@
-//! Typed settings of a technique, the same list for the command line, recipes and the studio.
+//! What a registry shows of a technique, and values of its knobs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use admix_knob::Knob;
 use serde::Serialize;
 
 use crate::{Result, SampleError};
-
-/// One numeric setting, or a choice between names (then its value is the index of the name).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Knob {
-    /// As typed in `--set name=value`.
-    pub name: &'static str,
-    /// As shown.
-    pub label: &'static str,
-    /// Smallest value allowed.
-    pub min: f64,
-    /// Largest value allowed.
-    pub max: f64,
-    /// Value when nothing is said.
-    pub default: f64,
-    /// One line on what it does.
-    pub help: &'static str,
-    /// Names of the values 0, 1, ... of a choice; empty for a number.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub choices: &'static [&'static str],
-    /// Takes text (a list of numbers, names of blocks) instead of a number; the help says which. Empty by default.
-    #[serde(skip_serializing_if = "is_false")]
-    pub text: bool,
-    /// Whole numbers only.
-    #[serde(skip_serializing_if = "is_false")]
-    pub whole: bool,
-}
-
-fn is_false(b: &bool) -> bool {
-    !b
-}
-
-impl Knob {
-    /// A number between `min` and `max`.
-    pub const fn number(
-        name: &'static str,
-        label: &'static str,
-        min: f64,
-        max: f64,
-        default: f64,
-        help: &'static str,
-    ) -> Knob {
-        Knob { name, label, min, max, default, help, choices: &[], text: false, whole: false }
-    }
-
-    /// A whole number between `min` and `max`.
-    pub const fn whole(
-        name: &'static str,
-        label: &'static str,
-        min: f64,
-        max: f64,
-        default: f64,
-        help: &'static str,
-    ) -> Knob {
-        Knob { whole: true, ..Knob::number(name, label, min, max, default, help) }
-    }
-
-    /// One of several names; the first is the default.
-    pub const fn choice(
-        name: &'static str,
-        label: &'static str,
-        choices: &'static [&'static str],
-        help: &'static str,
-    ) -> Knob {
-        Knob {
-            name,
-            label,
-            min: 0.0,
-            max: choices.len() as f64 - 1.0,
-            default: 0.0,
-            help,
-            choices,
-            text: false,
-            whole: false,
-        }
-    }
-
-    /// Text, empty by default.
-    pub const fn text(name: &'static str, label: &'static str, help: &'static str) -> Knob {
-        Knob { name, label, min: 0.0, max: 0.0, default: 0.0, help, choices: &[], text: true, whole: false }
-    }
-
-    /// The value that `text` stands for. A choice may be shortened as long as it stays the only one (`v` for `v_prediction`), and `true` and
-    /// `false` are `on` and `off`.
-    ///
-    /// # Errors
-    /// Not a number, out of range, or not one of the choices.
-    pub fn parse(&self, text: &str) -> Result<f64> {
-        let wanted = match text.trim() {
-            "true" if self.choices.contains(&"on") => "on",
-            "false" if self.choices.contains(&"off") => "off",
-            wanted => wanted,
-        };
-        if let Some(i) = self.choices.iter().position(|c| c.eq_ignore_ascii_case(wanted)) {
-            return Ok(i as f64);
-        }
-        let begins = |choice: &str| choice.get(..wanted.len()).is_some_and(|head| head.eq_ignore_ascii_case(wanted));
-        let mut shortened = self.choices.iter().enumerate().filter(|(_, c)| !wanted.is_empty() && begins(c));
-        if let (Some((i, _)), None) = (shortened.next(), shortened.next()) {
-            return Ok(i as f64);
-        }
-        match wanted.parse::<f64>() {
-            Ok(v) => self.check(v),
-            Err(_) if self.choices.is_empty() => {
-                Err(SampleError::setting(self.name, format!("`{text}` is not a number")))
-            }
-            Err(_) => Err(SampleError::setting(
-                self.name,
-                format!("`{text}` is not known; choose {}", self.choices.join(", ")),
-            )),
-        }
-    }
-
-    /// `value` if it is in range (and whole, for a choice).
-    ///
-    /// # Errors
-    /// Out of range or not a number.
-    pub fn check(&self, value: f64) -> Result<f64> {
-        if self.whole && value.is_finite() && value.fract() != 0.0 {
-            return Err(SampleError::setting(self.name, format!("{value} is no whole number")));
-        }
-        let whole = self.choices.is_empty() || value.fract() == 0.0;
-        // Written so that NaN fails.
-        if value >= self.min && value <= self.max && whole {
-            Ok(value)
-        } else {
-            Err(SampleError::setting(self.name, format!("{value} is outside {} to {}", self.min, self.max)))
-        }
-    }
-}
 
 /// What a registry shows of a technique.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -181,13 +53,19 @@ impl KnobValues {
             let known = known.into_iter().collect::<Vec<_>>().join(", ");
             return Err(SampleError::Unknown { kind: "knob", name: name.to_owned(), known });
         };
-        if knob.text {
+        if knob.is_text() {
             self.texts.insert(name.to_owned(), text.trim().to_owned());
             return Ok(());
         }
         // Two techniques may give one name different ranges; the plan checks against the one in use.
         let value = if knob.choices.is_empty() { text.trim().parse().ok() } else { None };
-        self.set(name, value.map_or_else(|| knob.parse(text), Ok)?);
+        self.set(
+            name,
+            match value {
+                Some(value) => value,
+                None => knob.parse(text)?,
+            },
+        );
         Ok(())
     }
 
@@ -198,7 +76,12 @@ impl KnobValues {
 
     /// True if a value was set.
     pub fn is_set(&self, knob: &Knob) -> bool {
-        self.numbers.contains_key(knob.name) || self.texts.contains_key(knob.name)
+        self.has(knob.name)
+    }
+
+    /// True if a value was set for the knob of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.numbers.contains_key(name) || self.texts.contains_key(name)
     }
 
     /// Text of `knob`; empty if it is not set.

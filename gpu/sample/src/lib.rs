@@ -17,6 +17,7 @@ pub mod guidance;
 mod knobs;
 mod math;
 pub mod model;
+pub mod names;
 pub mod plan;
 pub mod registry;
 pub mod rng;

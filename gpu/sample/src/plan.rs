@@ -176,6 +176,8 @@ struct Pushed {
     guided: Reg,
     push: Reg,
     seen: bool,
+    /// This step has had its guidance already.
+    done: bool,
 }
 
 impl<'a> Builder<'a> {
@@ -191,7 +193,7 @@ impl<'a> Builder<'a> {
         };
         if job.knobs.get(&crate::guidance::CFG_PP) > 0.0 {
             let [guided, push] = new.registers();
-            new.pushed = Some(Pushed { guided, push, seen: false });
+            new.pushed = Some(Pushed { guided, push, seen: false, done: false });
         }
         new
     }
@@ -235,6 +237,20 @@ impl<'a> Builder<'a> {
         if let Some(Op::Denoise { scaling, .. }) = self.ops.get_mut(at) {
             let root = sigma.hypot(1.0);
             (scaling.input, scaling.skip) = (scaling.input * root, scaling.skip * root);
+        }
+    }
+
+    /// What `denoised` would be without CFG++: the guided estimate of the last evaluation.
+    pub fn guided(&self, denoised: Reg) -> Reg {
+        self.pushed.as_ref().map_or(denoised, |p| p.guided)
+    }
+
+    /// CFG++: this step's guidance moves x now instead of at the step's end.
+    pub fn push_now(&mut self) {
+        if let Some(pushed) = &mut self.pushed {
+            pushed.done = true;
+            let push = pushed.push;
+            self.combine(X, &[(X, 1.0), (push, 1.0)]);
         }
     }
 
@@ -283,10 +299,12 @@ impl<'a> Builder<'a> {
     pub fn end_step(&mut self, sigma: f64, denoised: Reg) {
         let mut denoised = denoised;
         if let Some(pushed) = &mut self.pushed {
-            pushed.seen = false;
-            let push = pushed.push;
+            let (push, done) = (pushed.push, pushed.done);
+            (pushed.seen, pushed.done) = (false, false);
             denoised = pushed.guided;
-            self.combine(X, &[(X, 1.0), (push, 1.0)]);
+            if !done {
+                self.combine(X, &[(X, 1.0), (push, 1.0)]);
+            }
         }
         self.ops.push(Op::StepEnd { step: self.steps, x: X, sigma, denoised: Some(denoised) });
         self.steps += 1;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::grid::{Grid, GridRequest};
+use crate::names;
 use crate::plan::Plan;
 use crate::schedules::{self, Schedule};
 use crate::solvers::{self, Adaptive, Job, Solver, bdia};
@@ -65,7 +66,7 @@ pub const RUN: [Knob; 7] = [SPACING, PREDICTION, ZERO_SNR, SHIFT, SIGMAS, START_
 pub struct PlanRequest<'a> {
     /// The network's noise levels.
     pub model: &'a ModelSampling,
-    /// A sampler's name or alias; may end in a schedule's name ("DPM++ 2M Karras").
+    /// A sampler's name as any tool has it (see [`crate::names`]); may end in a schedule's name ("DPM++ 2M Karras").
     pub sampler: &'a str,
     /// A schedule's name or alias; empty or `auto`: what the sampler's name says, or else the model's configuration (normal).
     pub schedule: &'a str,
@@ -99,27 +100,12 @@ pub fn all_knobs() -> Vec<Knob> {
     RUN.into_iter().chain(techniques.flat_map(of)).collect()
 }
 
-/// Lower case, single spaces.
-fn tidy(name: &str) -> String {
-    name.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
-}
-
-fn is(info: &Info, name: &str) -> bool {
-    info.name == name || info.label.to_lowercase() == name || info.aliases.contains(&name)
-}
-
 /// The sampler of that name, label or alias.
 ///
 /// # Errors
 /// There is none.
 pub fn sampler(name: &str) -> Result<&'static dyn Solver> {
-    let wanted = tidy(name);
-    solvers::ALL.iter().copied().find(|s| is(&s.info(), &wanted)).ok_or_else(|| unknown_sampler(name))
-}
-
-fn unknown_sampler(name: &str) -> SampleError {
-    let known = samplers().map(|i| i.name).collect::<Vec<_>>().join(", ");
-    SampleError::Unknown { kind: "sampler", name: name.to_owned(), known }
+    names::find(solvers::ALL.iter().copied(), &names::tidy(name), |s| s.info()).ok_or_else(|| names::unknown(name))
 }
 
 /// The schedule of that name, label or alias.
@@ -127,16 +113,15 @@ fn unknown_sampler(name: &str) -> SampleError {
 /// # Errors
 /// There is none.
 pub fn schedule(name: &str) -> Result<&'static dyn Schedule> {
-    let wanted = tidy(name);
-    schedules::ALL.iter().copied().find(|s| is(&s.info(), &wanted)).ok_or_else(|| SampleError::Unknown {
+    let found = names::find(schedules::ALL.iter().copied(), &names::tidy(name), |s| s.info());
+    found.ok_or_else(|| SampleError::Unknown {
         kind: "schedule",
         name: name.to_owned(),
         known: schedules().map(|i| i.name).collect::<Vec<_>>().join(", "),
     })
 }
 
-/// The sampler and schedule that two names mean. The sampler's may carry the schedule ("DPM++ 2M Karras"); `schedule_name` goes first unless it
-/// is empty or `auto`, which leave it to the sampler's name and then to `open`.
+/// The sampler and schedule that two names mean: see [`names::resolve`]. `open`: the schedule where they leave it open.
 ///
 /// # Errors
 /// One of them is not known.
@@ -145,20 +130,13 @@ pub fn resolve(
     schedule_name: &str,
     open: &str,
 ) -> Result<(&'static dyn Solver, &'static dyn Schedule)> {
-    let stated = match tidy(schedule_name).as_str() {
-        "" | "auto" | "automatic" => None,
-        name => Some(schedule(name)?),
-    };
-    let wanted = tidy(sampler_name);
-    if let Ok(found) = sampler(&wanted) {
-        return Ok((found, stated.map_or_else(|| schedule(open), Ok)?));
-    }
-    if let Some((head, tail)) = wanted.rsplit_once([' ', '_'])
-        && let (Ok(found), Ok(named)) = (sampler(head), schedule(tail))
-    {
-        return Ok((found, stated.unwrap_or(named)));
-    }
-    Err(unknown_sampler(sampler_name))
+    let meaning = names::resolve(sampler_name, schedule_name)?;
+    Ok((meaning.solver, meaning.schedule(open)?))
+}
+
+/// The schedule that a model's configuration asks for where nobody names one.
+pub fn open_schedule(model: &ModelSampling) -> &'static str {
+    if model.config().karras { "karras" } else { "normal" }
 }
 
 /// The plan of a run.
@@ -167,7 +145,7 @@ pub fn resolve(
 /// Unknown names or knobs, values out of range, or settings that do not fit the model.
 pub fn plan(request: &PlanRequest<'_>) -> Result<Plan> {
     let prepared = Prepared::new(request)?;
-    prepared.solver.plan(&prepared.job(request))
+    prepared.solver.plan(&prepared.job())
 }
 
 /// How a run goes on whose steps depend on what came before; none for samplers whose [`plan`] says all.
@@ -176,7 +154,7 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan> {
 /// As [`plan`].
 pub fn adaptive(request: &PlanRequest<'_>) -> Result<Option<Box<dyn Adaptive>>> {
     let prepared = Prepared::new(request)?;
-    Ok(prepared.solver.adaptive(&prepared.job(request)))
+    Ok(prepared.solver.adaptive(&prepared.job()))
 }
 
 /// Both directions of an exactly invertible run (sampler `bdia`, whatever the request names).
@@ -186,7 +164,7 @@ pub fn adaptive(request: &PlanRequest<'_>) -> Result<Option<Box<dyn Adaptive>>> 
 pub fn invert(request: &PlanRequest<'_>) -> Result<bdia::Inversion> {
     let request = PlanRequest { sampler: "bdia", ..*request };
     let prepared = Prepared::new(&request)?;
-    bdia::invert(&prepared.job(&request))
+    bdia::invert(&prepared.job())
 }
 
 /// A request with its names, knobs and levels looked up.
@@ -194,13 +172,14 @@ struct Prepared<'a> {
     solver: &'static dyn Solver,
     model: Cow<'a, ModelSampling>,
     grid: Grid,
+    knobs: KnobValues,
 }
 
 impl<'a> Prepared<'a> {
     fn new(request: &PlanRequest<'a>) -> Result<Prepared<'a>> {
-        let knobs = request.knobs;
-        let open = if request.model.config().karras { "karras" } else { "normal" };
-        let (solver, schedule) = resolve(request.sampler, request.schedule, open)?;
+        let meaning = names::resolve(request.sampler, request.schedule)?;
+        let (solver, schedule) = (meaning.solver, meaning.schedule(open_schedule(request.model))?);
+        let knobs = meaning.with(request.knobs)?;
         let of = |info: Info| info.knobs.iter().copied();
         let known: Vec<Knob> = RUN
             .into_iter()
@@ -209,7 +188,7 @@ impl<'a> Prepared<'a> {
             .chain(of(schedule.info()))
             .collect();
         knobs.check(&known)?;
-        let model = adapted(request.model, knobs)?;
+        let model = adapted(request.model, &knobs)?;
         let most = model.train_steps();
         if request.steps == 0 || request.steps > most {
             return Err(SampleError::setting("steps", format!("{} is outside 1 to {most}", request.steps)));
@@ -222,8 +201,8 @@ impl<'a> Prepared<'a> {
             _ => model.config().spacing.unwrap_or(rules.spacing),
         };
         let levels = GridRequest { model: &model, steps: request.steps, rules, spacing };
-        let mut grid = match given_sigmas(knobs)? {
-            sigmas if sigmas.is_empty() => schedule.grid(&levels, knobs)?,
+        let mut grid = match given_sigmas(&knobs)? {
+            sigmas if sigmas.is_empty() => schedule.grid(&levels, &knobs)?,
             sigmas => levels.from_sigmas(sigmas),
         };
         if let Some(strength) = request.strength {
@@ -236,11 +215,11 @@ impl<'a> Prepared<'a> {
         if start > 0 || end < grid.steps() {
             grid.cut(start, end)?;
         }
-        Ok(Prepared { solver, model, grid })
+        Ok(Prepared { solver, model, grid, knobs })
     }
 
-    fn job<'b>(&'b self, request: &PlanRequest<'b>) -> Job<'b> {
-        Job { model: &self.model, grid: &self.grid, knobs: request.knobs }
+    fn job(&self) -> Job<'_> {
+        Job { model: &self.model, grid: &self.grid, knobs: &self.knobs }
     }
 }
 

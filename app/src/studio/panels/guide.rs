@@ -1,6 +1,6 @@
 //! How sampling is guided: negative prompt, sampler, schedule and their knobs, all from the registries.
 
-use admix_engine::mix::recipe::Knobs;
+use admix_engine::mix::recipe::{Knobs, limits};
 use admix_engine::sample::registry;
 use egui::{ComboBox, RichText, ScrollArea, TextEdit, Ui};
 
@@ -25,7 +25,7 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
         let mut steps = f64::from(s.steps.unwrap_or(20));
         let turned = number_row(ui, "Steps", "More steps, finer pictures, more time. 15 to 30 is plenty for most samplers.", &mut steps, 1.0..=60.0, true);
         strip = turned.wants_strip.then_some(Setting::Steps).or(strip);
-        s.steps = Some(steps.round().clamp(1.0, 1000.0) as u32);
+        s.steps = Some(within(&limits::STEPS, steps));
 
         let mut cfg = s.cfg.unwrap_or(7.0);
         let help = "How closely the picture follows the prompt. 3 to 9 is usual; 1 ignores the negative prompt and takes half the time; too high burns colours. (Ho & Salimans 2022)";
@@ -97,13 +97,13 @@ fn extent(studio: &mut Studio, ui: &mut Ui, own_skip: u32) -> Option<Setting> {
     }
     let mut batch = f64::from(s.batch.unwrap_or(1));
     count_row(ui, "Batch", "Pictures at once, each from noise of its own.", &mut batch, 1.0..=8.0);
-    s.batch = Some(batch.round().clamp(1.0, 64.0) as u32);
+    s.batch = Some(within(&limits::BATCH, batch));
     // What nobody chose is the model's own.
     let mut skip = f64::from(s.clip_skip.unwrap_or(own_skip));
     let help = "Which layer of the text encoder is read, from the end. 1 for most models, 2 for many anime models.";
     let turned = number_row(ui, "Clip skip", help, &mut skip, 1.0..=4.0, true);
     if turned.is_changed {
-        s.clip_skip = Some(skip.round().clamp(1.0, 12.0) as u32);
+        s.clip_skip = Some(within(&limits::CLIP_SKIP, skip));
     }
     turned.wants_strip.then_some(Setting::ClipSkip)
 }
@@ -117,6 +117,11 @@ fn rows(ui: &mut Ui, knobs: &[Knob], set: &mut Knobs) -> Option<Setting> {
         }
     }
     strip
+}
+
+/// A whole number that the table of limits allows.
+fn within(knob: &admix_engine::mix::Knob, value: f64) -> u32 {
+    value.round().clamp(knob.min, knob.max) as u32
 }
 
 fn negative(studio: &mut Studio, ui: &mut Ui) {

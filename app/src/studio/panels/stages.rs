@@ -5,7 +5,6 @@ use egui::{ComboBox, RichText, ScrollArea, Slider, Ui};
 
 use crate::io::catalogue::short;
 use crate::studio::Studio;
-use crate::studio::knob::Knob;
 use crate::studio::study::Setting;
 use crate::studio::theme::palette;
 use crate::studio::widgets::{Icon, block_curve, icon_button, is_strip_drag, knob_row, number_row, strip_asked};
@@ -155,8 +154,8 @@ fn stage(
         }
         if let Some(m) = known {
             ui.push_id(i, |ui| {
-                for knob in m.model_knobs().iter().map(Knob::from) {
-                    if knob_row(ui, &knob, &mut model.params).wants_strip {
+                for knob in m.model_knobs() {
+                    if knob_row(ui, knob, &mut model.params).wants_strip {
                         *ask = Some(Ask::Strip(Setting::OfModel(at, i, knob.name.into())));
                     }
                 }
@@ -203,8 +202,8 @@ fn stage(
         }
     });
     if let Some(m) = known {
-        for knob in m.knobs().iter().map(Knob::from) {
-            if knob_row(ui, &knob, &mut stage.params).wants_strip {
+        for knob in m.knobs() {
+            if knob_row(ui, knob, &mut stage.params).wants_strip {
                 *ask = Some(Ask::Strip(Setting::Merging(at, knob.name.into())));
             }
         }

@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 
+use admix_engine::mix::recipe::limits;
 use admix_engine::mix::{method, methods};
 use admix_engine::sample::registry;
 use serde::{Deserialize, Serialize};
 
 use crate::io::catalogue::short;
 use crate::studio::document::Document;
-use crate::studio::knob::Knob;
+use crate::studio::knob::{InRecipe as _, Knob};
 
 /// One thing that can be set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -94,19 +95,23 @@ pub fn sampling_knobs_by_title(document: &Document) -> (Vec<Knob>, Vec<Titled>) 
     let sampler = registry::sampler(s.sampler.as_deref().unwrap_or_default()).map(|x| x.info().knobs);
     let schedule = registry::schedule(s.schedule.as_deref().unwrap_or_default()).map(|x| x.info().knobs);
     let mut own: Vec<Knob> = Vec::new();
-    for knob in [sampler, schedule].into_iter().flatten().flatten().map(Knob::from) {
+    for knob in [sampler, schedule].into_iter().flatten().flatten().copied() {
         if !own.iter().any(|k| k.name == knob.name) {
             own.push(knob);
         }
     }
-    let of = |knobs: &[admix_engine::sample::Knob]| {
-        let new = knobs.iter().map(Knob::from).filter(|knob| !own.iter().any(|k| k.name == knob.name));
+    let of = |knobs: &[Knob]| {
+        let new = knobs.iter().copied().filter(|knob| !own.iter().any(|k| k.name == knob.name));
         new.collect::<Vec<_>>()
     };
     let mut shared: Vec<_> = registry::guidance().map(|g| (g.label, g.citation, of(g.knobs))).collect();
     let citation = "stable-diffusion-webui, modules/rng.py";
     shared.push(("Variation seed", citation, of(admix_engine::variation::ALL)));
     shared.push(("Noise and steps", "What every sampler has", of(&registry::RUN)));
+    let about = "docs/prompts.md";
+    shared.push(("How prompts are read", about, of(admix_engine::settings::PROMPT_KNOBS)));
+    shared.push(("Second pass (hires fix)", about, of(admix_engine::upscale::ALL)));
+    shared.push(("Model", about, of(&[admix_engine::settings::FAMILY])));
     shared.retain(|(_, _, knobs)| !knobs.is_empty());
     (own, shared)
 }
@@ -119,8 +124,7 @@ pub fn sampling_knobs(document: &Document) -> Vec<Knob> {
 }
 
 fn stage_knobs(name: &str) -> (Vec<Knob>, Vec<Knob>) {
-    let all = |knobs: &[method::Knob]| knobs.iter().map(Knob::from).collect();
-    method(name).map_or_else(|_| Default::default(), |m| (all(m.knobs()), all(m.model_knobs())))
+    method(name).map_or_else(|_| Default::default(), |m| (m.knobs().to_vec(), m.model_knobs().to_vec()))
 }
 
 impl Setting {
@@ -234,13 +238,13 @@ impl Setting {
                 Span::Names(fits.map(|m| (m.name().to_string(), m.label().to_string())).collect())
             }
             Setting::Sampling(_) | Setting::Merging(..) | Setting::OfModel(..) => match self.knob(document) {
-                Some(k) if k.is_text => Span::Text,
+                Some(k) if k.is_text() => Span::Text,
                 Some(k) if !k.choices.is_empty() => {
                     Span::Names(k.choices.iter().map(|c| (c.to_string(), c.to_string())).collect())
                 }
                 Some(k) => {
                     let (low, high) = k.rail();
-                    numbers(low, high, k.is_whole || k.is_switch)
+                    numbers(low, high, k.is_whole() || k.is_switch())
                 }
                 None => numbers(0.0, 1.0, false),
             },
@@ -300,7 +304,7 @@ impl Setting {
         let recipe = &mut document.recipe;
         let into_knob = |knobs: &mut admix_engine::mix::recipe::Knobs| -> Result<(), String> {
             let knob = knob.ok_or_else(gone)?;
-            if knob.is_text {
+            if knob.is_text() {
                 knob.set_text(knobs, &value.text());
                 return Ok(());
             }
@@ -329,11 +333,13 @@ impl Setting {
                 }
                 *prompt = prompt.replace(first.as_str(), &word()?);
             }
-            Setting::Steps => recipe.sample.steps = Some(ranged(1.0, 1000.0)?.round() as u32),
-            Setting::Cfg => recipe.sample.cfg = Some(ranged(0.0, 100.0)?),
+            Setting::Steps => recipe.sample.steps = Some(ranged(limits::STEPS.min, limits::STEPS.max)?.round() as u32),
+            Setting::Cfg => recipe.sample.cfg = Some(ranged(limits::CFG.min, limits::CFG.max)?),
             Setting::Rescale => recipe.sample.cfg_rescale = Some(ranged(0.0, 1.0)?).filter(|v| *v > 0.0),
             Setting::Seed => recipe.sample.seed = Some(ranged(0.0, f64::from(u32::MAX))?.round() as u64),
-            Setting::ClipSkip => recipe.sample.clip_skip = Some(ranged(1.0, 12.0)?.round() as u32),
+            Setting::ClipSkip => {
+                recipe.sample.clip_skip = Some(ranged(limits::CLIP_SKIP.min, limits::CLIP_SKIP.max)?.round() as u32)
+            }
             Setting::Sampler => {
                 recipe.sample.sampler = Some(word()?);
                 document.keep_fitting_knobs();

@@ -4,7 +4,7 @@ use egui::{
     Align2, Button, Color32, FontId, Response, RichText, Role, Sense, Slider, Stroke, StrokeKind, Ui, WidgetInfo, vec2,
 };
 
-use crate::studio::knob::Knob;
+use crate::studio::knob::{InRecipe as _, Knob};
 use crate::studio::theme::palette;
 
 /// The one large button.
@@ -119,7 +119,7 @@ fn slider_row(
 
 /// A knob of a registry and its value in `knobs`.
 pub fn knob_row(ui: &mut Ui, knob: &Knob, knobs: &mut admix_engine::mix::recipe::Knobs) -> Turned {
-    if knob.is_text {
+    if knob.is_text() {
         let before = knob.get_text(knobs);
         let mut text = before.clone();
         ui.horizontal(|ui| {
@@ -145,7 +145,7 @@ pub fn knob_row(ui: &mut Ui, knob: &Knob, knobs: &mut admix_engine::mix::recipe:
             response.accessible_name(knob.label).on_hover_text(knob.help);
             value = at as f64;
         });
-    } else if knob.is_switch {
+    } else if knob.is_switch() {
         let mut on = value != 0.0;
         ui.checkbox(&mut on, knob.label).on_hover_text(knob.help);
         value = f64::from(u8::from(on));
@@ -153,7 +153,7 @@ pub fn knob_row(ui: &mut Ui, knob: &Knob, knobs: &mut admix_engine::mix::recipe:
         let (low, high) = knob.rail();
         let range = format!("{}\n{} to {}; {} by itself.", knob.help, knob.min, knob.max, knob.default);
         let help = if knob.max > 1e4 || knob.min < -1e4 { knob.help } else { &range };
-        turned = number_row(ui, knob.label, help, &mut value, low..=high, knob.is_whole);
+        turned = number_row(ui, knob.label, help, &mut value, low..=high, knob.is_whole());
     }
     turned.is_changed = value != before;
     if turned.is_changed {

@@ -8,7 +8,7 @@ use admix_tensor::kernels::Picture as Size;
 use web_time::Instant;
 
 use super::{Figure, Measure, built_in};
-use crate::networks::Networks;
+use crate::networks::{Most, Networks};
 use crate::{Control, EngineError, Session};
 
 /// A merge of two fine-tunes by TIES.
@@ -80,7 +80,7 @@ async fn fill(
     let start = Instant::now();
     let mixer = Arc::new(session.open_mix(recipe).await?);
     let size = Size { n: 2, h: 16, w: 16 };
-    let tensors = networks.fill(&mixer, size, &mut Control::default()).await?;
+    let tensors = networks.fill(&mixer, Most::at_once(size), &mut Control::default()).await?;
     bench.gpu.finished().await?;
     Ok((start.elapsed().as_secs_f64(), tensors))
 }

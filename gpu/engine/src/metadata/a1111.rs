@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use admix_mix::Knob;
+use admix_mix::recipe::limits;
 use admix_model::prompt::{Syntax, take_tags};
 use serde_json::Value;
 
@@ -135,7 +137,8 @@ pub fn read(text: &str) -> Imported {
     out.adapters = tags
         .into_iter()
         .map(|t| Named {
-            hash: hashes.get(&t.name).cloned(),
+            // The list is written without its own signs.
+            hash: hashes.get(&t.name.replace([':', ','], "")).cloned(),
             weight: t.weight,
             text_weight: t.text_weight,
             name: t.name,
@@ -145,11 +148,13 @@ pub fn read(text: &str) -> Imported {
         let name = get("Model").map(stem).unwrap_or_default();
         out.model = Some(Named { name, hash: get("Model hash").map(str::to_lowercase), ..Named::default() });
     }
-    for (name, hash) in get("TI hashes").map(hash_list).unwrap_or_default() {
-        out.note(format!("textual inversion {name} ({hash}): add its file if it is not on the shelf"));
-    }
+    let inversions = get("TI hashes").map(hash_list).unwrap_or_default();
+    out.inversions =
+        inversions.into_iter().map(|(name, hash)| Named { hash: Some(hash), ..Named::of(&name) }).collect();
     if let Some(sampler) = get("Sampler") {
         let schedule = get("Schedule type").filter(|s| !s.eq_ignore_ascii_case("Automatic")).unwrap_or("");
+        // A1111's UniPC is ComfyUI's (B(h) = h, three orders), not diffusers', unless its options say otherwise.
+        let sampler = if sampler.eq_ignore_ascii_case("UniPC") { "uni_pc" } else { sampler };
         out.set_sampler(sampler, schedule);
     }
     if let Some((w, h)) = get("Size").and_then(size) {
@@ -230,12 +235,13 @@ fn hires<'a>(out: &mut Imported, get: &impl Fn(&str) -> Option<&'a str>) {
 fn field(out: &mut Imported, key: &str, value: &str) -> bool {
     let number = value.parse::<f64>().ok().filter(|v| v.is_finite());
     let within = |low: f64, high: f64| number.filter(|v| (low..=high).contains(v));
+    let of = |knob: &Knob| within(knob.min, knob.max);
     let known = match key {
-        "Steps" => within(1.0, 1000.0).map(|v| out.sample.steps = Some(v as u32)),
-        "CFG scale" => within(0.0, 100.0).map(|v| out.sample.cfg = Some(v)),
-        "CFG Rescale phi" | "CFG rescale" => within(0.0, 1.0).map(|v| out.sample.cfg_rescale = Some(v)),
+        "Steps" => of(&limits::STEPS).map(|v| out.sample.steps = Some(v as u32)),
+        "CFG scale" => of(&limits::CFG).map(|v| out.sample.cfg = Some(v)),
+        "CFG Rescale phi" | "CFG rescale" => of(&limits::CFG_RESCALE).map(|v| out.sample.cfg_rescale = Some(v)),
         "Seed" => value.parse().ok().map(|v| out.sample.seed = Some(v)),
-        "Clip skip" => within(1.0, 12.0).map(|v| out.sample.clip_skip = Some(v as u32)),
+        "Clip skip" => of(&limits::CLIP_SKIP).map(|v| out.sample.clip_skip = Some(v as u32)),
         "Emphasis" => {
             let here = match value {
                 "Original" => Some("original"),
@@ -255,7 +261,7 @@ fn field(out: &mut Imported, key: &str, value: &str) -> bool {
             within(0.0, 1.0).map(|v| drop(out.sample.set.insert("subseed_strength".into(), v.into())))
         }
         "Seed resize from" => {
-            size(value).filter(|(w, h)| [w, h].iter().all(|v| (8..=8192).contains(*v))).map(|(w, h)| {
+            size(value).filter(|(w, h)| [w, h].iter().all(|v| limits::holds(&limits::WIDTH, **v))).map(|(w, h)| {
                 out.sample.set.insert("seed_resize_from_w".into(), w.into());
                 out.sample.set.insert("seed_resize_from_h".into(), h.into());
             })
@@ -268,6 +274,10 @@ fn field(out: &mut Imported, key: &str, value: &str) -> bool {
         "Prompt syntax" => {
             (value == "comfy").then(|| drop(out.sample.set.insert("prompt_syntax".into(), "comfy".into())))
         }
+        "UniPC variant" => {
+            ["bh1", "bh2"].contains(&value).then(|| drop(out.sample.set.insert("variant".into(), value.into())))
+        }
+        "UniPC order" => within(1.0, 3.0).map(|v| drop(out.sample.set.insert("order".into(), v.into()))),
         "Sampler" => Some(()),
         _ => return false,
     };
@@ -310,7 +320,8 @@ mod tests {
         assert_eq!((model.name.as_str(), model.hash.as_deref()), ("odd, name: v2", Some("45dee52b12")));
         let ink = Named { name: "ink".into(), hash: Some("0123456789ab".into()), weight: 0.8, text_weight: None };
         assert_eq!(found.adapters, [ink]);
-        assert_eq!(found.unresolved.len(), 1, "{:?}", found.unresolved);
+        assert_eq!(found.inversions, [Named { hash: Some("12ab".into()), ..Named::of("bad") }]);
+        assert_eq!(found.unresolved, [""; 0]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use admix_mix::recipe::limits;
 use serde_json::{Map, Value};
 
 use super::{Imported, Named, stem};
@@ -208,10 +209,10 @@ impl<'a> Graph<'a> {
     /// Steps, guidance, seed and names of a sampler.
     fn sampler(&mut self, class: &str, inputs: Inputs<'a>) {
         let advanced = class == "KSamplerAdvanced";
-        if let Some(v) = self.number(inputs, "steps").filter(|v| (1.0..=1000.0).contains(v)) {
+        if let Some(v) = self.number(inputs, "steps").filter(|v| limits::STEPS.check(*v).is_ok()) {
             self.out.sample.steps = Some(v as u32);
         }
-        if let Some(v) = self.number(inputs, "cfg").filter(|v| (0.0..=100.0).contains(v)) {
+        if let Some(v) = self.number(inputs, "cfg").filter(|v| limits::CFG.check(*v).is_ok()) {
             self.out.sample.cfg = Some(v);
         }
         let seed = self.value(inputs, if advanced { "noise_seed" } else { "seed" });
@@ -355,7 +356,7 @@ impl<'a> Graph<'a> {
         set.insert("hires_scale".into(), scale.into());
         set.insert("hires_strength".into(), strength.into());
         set.insert("hires_upscaler".into(), name.into());
-        if let Some(steps) = steps.filter(|v| (1.0..=1000.0).contains(v)) {
+        if let Some(steps) = steps.filter(|v| limits::STEPS.check(*v).is_ok()) {
             set.insert("hires_steps".into(), (steps as u32).into());
         }
     }

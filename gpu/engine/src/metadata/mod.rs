@@ -4,14 +4,16 @@
 pub mod a1111;
 pub mod comfy;
 pub mod exif;
+mod find;
 mod restore;
 
 #[cfg(not(target_arch = "wasm32"))]
-pub use restore::find_in;
-pub use restore::{Find, Restored, Wanted, is_picture, restore};
+pub use find::candidates;
+pub use find::{Candidate, Wanted};
+pub use restore::{Restored, is_picture, restore};
 
-use admix_mix::recipe::Sample;
-use admix_sample::registry;
+use admix_mix::recipe::{Sample, limits};
+use admix_sample::{names, registry};
 
 /// Settings found in a picture. Names are as the other program had them; what they mean here is up to whoever holds the catalogue.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,6 +24,8 @@ pub struct Imported {
     pub model: Option<Named>,
     /// Adapters in order, with their weights.
     pub adapters: Vec<Named>,
+    /// Textual inversions whose names stand in the prompts.
+    pub inversions: Vec<Named>,
     /// What could not be read or does not exist here, a line each.
     pub unresolved: Vec<String>,
 }
@@ -39,25 +43,17 @@ pub struct Named {
     pub text_weight: Option<f64>,
 }
 
-/// Samplers of other programs that are one of ours with a knob set.
-struct Spelt {
-    names: &'static [&'static str],
-    here: &'static str,
-    knob: (&'static str, &'static str),
-}
+impl Named {
+    /// A file of which only the name is known.
+    pub fn of(name: &str) -> Named {
+        Named { name: name.into(), ..Named::default() }
+    }
 
-const SPELT_OUT: &[Spelt] = &[
-    Spelt {
-        names: &["dpm++ 2m sde heun", "dpmpp_2m_sde_heun", "dpmpp_2m_sde_heun_gpu", "k_dpmpp_2m_sde_heun"],
-        here: "dpmpp_2m_sde",
-        knob: ("solver_type", "heun"),
-    },
-    Spelt { names: &["uni_pc"], here: "unipc", knob: ("variant", "bh1") },
-    Spelt { names: &["euler_cfg_pp"], here: "euler", knob: ("cfg_pp", "on") },
-    Spelt { names: &["euler_ancestral_cfg_pp"], here: "euler_ancestral", knob: ("cfg_pp", "on") },
-    Spelt { names: &["ddim cfg++"], here: "ddim", knob: ("cfg_pp", "on") },
-    Spelt { names: &["dpmpp_2s_ancestral_cfg_pp"], here: "dpmpp_2s_ancestral", knob: ("cfg_pp", "on") },
-];
+    /// As notes have it: the name, and the checksum where one is stated.
+    fn shown(&self) -> String {
+        self.hash.as_ref().map_or_else(|| self.name.clone(), |hash| format!("{} ({hash})", self.name))
+    }
+}
 
 /// A file name without folders and ending.
 fn stem(name: &str) -> String {
@@ -72,51 +68,38 @@ impl Imported {
         }
     }
 
-    /// Sampler and schedule, and the knob by which a sampler here is what another program counts as one of its own.
+    /// Sampler and schedule by the names other programs have for them, and the knobs by which a sampler here is what another program counts as one of
+    /// its own; `automatic` where the schedule is left to the sampler.
     fn set_sampler(&mut self, sampler: &str, schedule: &str) {
-        let wanted = sampler.to_lowercase();
-        let spelt = SPELT_OUT
-            .iter()
-            .find(|s| s.names.iter().any(|n| wanted == *n || wanted.strip_prefix(n) == Some(" karras")));
-        if let Some(Spelt { here, knob: (name, value), .. }) = spelt {
-            self.sample.set.insert((*name).into(), (*value).into());
-            let schedule = if wanted.ends_with(" karras") && schedule.is_empty() { "karras" } else { schedule };
-            return self.set_named(here, schedule);
-        }
-        self.set_named(sampler, schedule);
-    }
-
-    /// Sampler and schedule by the names other programs have for them; `automatic` where the schedule is left to the sampler.
-    fn set_named(&mut self, sampler: &str, schedule: &str) {
-        match registry::resolve(sampler, schedule, "normal") {
-            Ok((solver, found)) => {
-                self.sample.sampler = Some(solver.info().name.into());
+        let Ok(alone) = names::resolve(sampler, "") else {
+            if let Ok(found) = registry::schedule(schedule) {
                 self.sample.schedule = Some(found.info().name.into());
             }
-            Err(_) => match registry::resolve(sampler, "", "normal") {
-                Ok((solver, found)) => {
-                    self.sample.sampler = Some(solver.info().name.into());
-                    self.sample.schedule = Some(found.info().name.into());
-                    self.note(format!("schedule {schedule}: not known here"));
-                }
-                Err(_) => {
-                    if let Ok(found) = registry::schedule(schedule) {
-                        self.sample.schedule = Some(found.info().name.into());
-                    }
-                    self.note(format!("sampler {sampler}: not known here"));
-                }
-            },
+            return self.note(format!("sampler {sampler}: not known here"));
+        };
+        let meaning = names::resolve(sampler, schedule).unwrap_or_else(|_| {
+            self.note(format!("schedule {schedule}: not known here"));
+            alone
+        });
+        self.sample.sampler = Some(meaning.solver.info().name.into());
+        self.sample.schedule = Some(meaning.stated.map_or("normal", |s| s.info().name).into());
+        for (name, value) in meaning.knobs {
+            self.sample.set.insert((*name).into(), crate::settings::knob_json(value));
         }
     }
 
     /// A size in pixels, if this program can make it.
     fn set_size(&mut self, width: u64, height: u64) {
-        let fits = |v: u64| (8..=8192).contains(&v);
+        let fits = |v: u64| limits::holds(&limits::WIDTH, v);
         if fits(width) && fits(height) {
             // Other programs round to whole latent cells as well.
             (self.sample.width, self.sample.height) = (Some((width / 8 * 8) as u32), Some((height / 8 * 8) as u32));
         } else {
-            self.note(format!("size {width}x{height}: edges go from 8 to 8192 here"));
+            self.note(format!(
+                "size {width}x{height}: edges go from {} to {} here",
+                limits::WIDTH.min,
+                limits::WIDTH.max
+            ));
         }
     }
 }
@@ -125,20 +108,9 @@ impl Imported {
 mod tests {
     use super::*;
 
-    /// A1111's and ComfyUI's menus, but for what is listed as missing.
+    /// The names themselves: `admix_sample::names`.
     #[test]
     fn samplers_of_other_programs() {
-        let a1111 = "DPM++ 2M, DPM++ SDE, DPM++ 2M SDE, DPM++ 2M SDE Heun, DPM++ 2S a, DPM++ 3M SDE, Euler a, Euler, LMS, Heun, DPM2, DPM2 a, DPM fast, \
-                     DPM adaptive, Restart, DDIM, DDIM CFG++, PLMS, UniPC, LCM, DPM++ 2M Karras, DPM++ 2M SDE Heun Karras";
-        let comfy = "euler, euler_cfg_pp, euler_ancestral, euler_ancestral_cfg_pp, heun, heunpp2, dpm_2, dpm_2_ancestral, lms, dpm_fast, dpm_adaptive, \
-                     dpmpp_2s_ancestral, dpmpp_2s_ancestral_cfg_pp, dpmpp_sde, dpmpp_sde_gpu, dpmpp_2m, dpmpp_2m_sde, dpmpp_2m_sde_gpu, dpmpp_2m_sde_heun, \
-                     dpmpp_3m_sde, dpmpp_3m_sde_gpu, ddpm, lcm, ipndm, ipndm_v, deis, res_multistep, gradient_estimation, er_sde, sa_solver, ddim, uni_pc, \
-                     uni_pc_bh2";
-        for name in a1111.split(", ").chain(comfy.split(", ")).map(str::trim) {
-            let mut found = Imported::default();
-            found.set_sampler(name, "");
-            assert!(found.unresolved.is_empty() && found.sample.sampler.is_some(), "{name}: {:?}", found.unresolved);
-        }
         let mut heun = Imported::default();
         heun.set_sampler("DPM++ 2M SDE Heun Karras", "");
         assert_eq!(heun.sample.schedule.as_deref(), Some("karras"));

@@ -40,15 +40,31 @@ pub(super) struct Turns {
     needs: Needs,
 }
 
+/// The most latents that one pass of a render may see.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Most {
+    /// All branches of guidance at once.
+    pub all: Size,
+    /// One branch, where they may also run one after the other.
+    pub one: Option<Size>,
+}
+
+impl Most {
+    /// Everything at once.
+    pub fn at_once(all: Size) -> Most {
+        Most { all, one: None }
+    }
+}
+
 impl Networks {
-    /// Brings the model to what the mix says, for pictures of `size` latents (all branches counted): every tensor that has memory and whose
-    /// ingredients changed, or, where the parts take turns, nothing before their turn. Returns how many tensors were packed.
+    /// Brings the model to what the mix says, for pictures of so many latents: every tensor that has memory and whose ingredients changed, or, where the
+    /// parts take turns, nothing before their turn. Returns how many tensors were packed.
     ///
     /// # Errors
     /// A model that does not fit the device even in turns, before anything of it is read.
-    pub async fn fill(&mut self, mixer: &Arc<Mixer>, size: Size, control: &mut Control) -> Result<usize, EngineError> {
+    pub async fn fill(&mut self, mixer: &Arc<Mixer>, most: Most, control: &mut Control) -> Result<usize, EngineError> {
         self.turns = None;
-        let needs = self.needs(mixer.base(), size);
+        let needs = self.needs_of(mixer.base(), most);
         if self.admit(&needs, mixer.base()).await? {
             return self.fill_stale(mixer, control).await;
         }
@@ -58,6 +74,22 @@ impl Networks {
         }
         self.turns = Some(Turns { mixer: mixer.clone(), needs });
         Ok(0)
+    }
+
+    /// What the model needs with all branches at once, or with one at a time where that spares it from taking turns or being refused.
+    fn needs_of(&mut self, checkpoint: &Checkpoint, most: Most) -> Needs {
+        let needs = self.needs(checkpoint, most.all);
+        self.one_by_one = false;
+        let Some(one) = most.one else { return needs };
+        let free = self.gpu.memory(self.bytes());
+        let rank = |needs: &Needs| match needs.share(&checkpoint.name, free) {
+            Ok(Share::Together) => 0,
+            Ok(Share::Turns) => 1,
+            Err(_) => 2,
+        };
+        let less = self.needs(checkpoint, one);
+        self.one_by_one = rank(&less) < rank(&needs);
+        if self.one_by_one { less } else { needs }
     }
 
     /// Bytes of every part, and of what it works with for pictures of `size` latents.
@@ -187,6 +219,7 @@ mod tests {
     use admix_tensor::DeviceOptions;
 
     use super::*;
+    use crate::guides::Batching;
     use crate::{Given, Picture, Rendered, Session};
 
     fn session(memory: Option<u64>) -> Session {
@@ -196,7 +229,8 @@ mod tests {
 
     fn recipe() -> Recipe {
         let mut recipe = Recipe::new("builtin");
-        let set = [("adapters", "unmerged"), ("hires_scale", "1.5")].map(|(k, v)| (k.to_owned(), v.into()));
+        let set = [("adapters", "unmerged"), ("hires_scale", "1.5"), ("guidance_batch", "on")]
+            .map(|(k, v)| (k.to_owned(), v.into()));
         recipe.sample = Sample {
             prompt: Some("red apple".into()),
             negative: Some("blue".into()),
@@ -252,6 +286,30 @@ mod tests {
     }
 
     #[test]
+    fn branches_run_one_by_one_before_parts_take_turns() {
+        let mut recipe = Recipe::new("builtin");
+        recipe.sample =
+            Sample { prompt: Some("red apple".into()), steps: Some(2), batch: Some(8), ..Sample::default() };
+        let (networks, mixer) = networks(&session(None));
+        // Eight pictures: the U-Net's work is more than the VAE's, and half of it is less.
+        let [all, one] = [16, 8].map(|n| networks.needs(mixer.base(), Size { n, h: 16, w: 16 }).totals()[0]);
+        let mut found = [None, Some(all - 1), Some(one)].map(|memory| {
+            let mut session = session(memory);
+            let done = pollster::block_on(session.render(&recipe, &Given::default(), &mut Control::default()));
+            (done.expect("renders"), session.model_bytes())
+        });
+        let whole = networks.needs(mixer.base(), SIZE).weights.iter().sum::<u64>();
+        let [together, near, least] = &mut found;
+        assert_eq!(together.0.batching, Some(Batching::Together));
+        for (done, bytes) in [near, least] {
+            assert_eq!((done.batching, *bytes), (Some(Batching::OneByOne), whole));
+            let far = done.latents.iter().zip(&together.0.latents).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            // The same sums in batches of another size: kernels may cut them elsewhere.
+            assert!(far <= 1e-5, "{far}");
+        }
+    }
+
+    #[test]
     fn parts_beside_each_other_keep_to_the_budget() {
         let (networks_of_all, mixer) = networks(&session(None));
         let needs = networks_of_all.needs(mixer.base(), SIZE);
@@ -260,7 +318,7 @@ mod tests {
             let session = session(Some(budget));
             let (mut networks, mixer) = networks(&session);
             let mut control = Control::default();
-            assert_eq!(pollster::block_on(networks.fill(&mixer, SIZE, &mut control)).expect("plans"), 0);
+            assert_eq!(pollster::block_on(networks.fill(&mixer, Most::at_once(SIZE), &mut control)).expect("plans"), 0);
             for part in [Part::Decode, Part::Text, Part::Denoise, Part::Decode, Part::Denoise] {
                 pollster::block_on(networks.take_turn(part, &mut control)).expect("has room");
                 assert!(networks.allocated[part as usize]);

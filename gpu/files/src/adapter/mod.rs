@@ -136,6 +136,11 @@ impl Adapter {
         crate::hash::bundle_sha256(&self.bundle).await
     }
 
+    /// The files it was opened from.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
     /// The stored elements of a tensor as f32.
     pub async fn read_f32(&self, slot: &Slot) -> Result<Vec<f32>> {
         let source = self

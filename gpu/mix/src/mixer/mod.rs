@@ -49,6 +49,8 @@ pub struct AdapterReport {
     pub name: String,
     /// Its sha256.
     pub sha256: String,
+    /// The checksum of its data, by which A1111 knows it (AutoV3); none for folders of several files.
+    pub autov3: Option<String>,
     /// Its weight in the recipe.
     pub weight: f64,
     /// Modules that are applied.

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value};
 
+use super::limits::{BATCH, CFG, CFG_RESCALE, CLIP_SKIP, HEIGHT, STEPS, STRENGTH, WIDTH};
 use super::{AdapterUse, Blocks, Knobs, ModelUse, Recipe, Reference, Sample, Stage, VERSION};
-use crate::MixError;
 use crate::adapter_merge::{COMBINE_METHODS, Combine};
+use crate::{Knob, MixError};
 
 type Result<T> = std::result::Result<T, MixError>;
 
@@ -91,6 +92,16 @@ impl<'a> Place<'a> {
 
     fn small(&self, key: &str, low: u32, high: u32) -> Result<Option<u32>> {
         Ok(self.whole(key, low.into(), high.into())?.map(|v| v as u32))
+    }
+
+    /// A number of the table of limits.
+    fn limited(&self, knob: &Knob) -> Result<Option<f64>> {
+        self.number(knob.name, knob.min, knob.max)
+    }
+
+    /// A whole one.
+    fn limited_whole(&self, knob: &Knob) -> Result<Option<u32>> {
+        self.small(knob.name, knob.min as u32, knob.max as u32)
     }
 
     fn text(&self, key: &str) -> Result<Option<String>> {
@@ -283,15 +294,6 @@ fn sample(value: &Value) -> Result<Sample> {
         "strength",
         "set",
     ])?;
-    let side = |key: &str| -> Result<Option<u32>> {
-        match place.small(key, 8, 16_384)? {
-            Some(v) if v % 8 != 0 => {
-                let reason = format!("{v} is not a multiple of 8; the nearest is {}", (v + 4) / 8 * 8);
-                Err(MixError::recipe(place.at(key), reason))
-            }
-            other => Ok(other),
-        }
-    };
     let rng = place.text("rng")?;
     if let Some(name) = &rng
         && !["cpu", "nv", "comfy"].contains(&name.as_str())
@@ -303,16 +305,16 @@ fn sample(value: &Value) -> Result<Sample> {
         negative: place.text("negative")?,
         sampler: place.text("sampler")?,
         schedule: place.text("schedule")?,
-        steps: place.small("steps", 1, 1000)?,
-        cfg: place.number("cfg", 0.0, 100.0)?,
-        cfg_rescale: place.number("cfg_rescale", 0.0, 1.0)?,
+        steps: place.limited_whole(&STEPS)?,
+        cfg: place.limited(&CFG)?,
+        cfg_rescale: place.limited(&CFG_RESCALE)?,
         seed: place.whole("seed", 0, u64::MAX)?,
         rng,
-        width: side("width")?,
-        height: side("height")?,
-        batch: place.small("batch", 1, 64)?,
-        clip_skip: place.small("clip_skip", 1, 64)?,
-        strength: place.number("strength", 0.0, 1.0)?,
+        width: place.limited_whole(&WIDTH)?,
+        height: place.limited_whole(&HEIGHT)?,
+        batch: place.limited_whole(&BATCH)?,
+        clip_skip: place.limited_whole(&CLIP_SKIP)?,
+        strength: place.limited(&STRENGTH)?,
         set: place.knobs("set")?,
     })
 }

@@ -4,8 +4,8 @@ use super::{Guidance, Step};
 use crate::{Info, Knob, Result};
 
 /// Chung et al. 2024. The solver follows the unconditional estimate, and each step ends with the guidance of its first evaluation, scale (cond -
-/// uncond), added: with Euler this is ComfyUI's `euler_cfg_pp`, with DPM++ 2S its `dpmpp_2s_ancestral_cfg_pp`. The scale is then between 0 and 1 or a
-/// little more.
+/// uncond), added: with Euler, ancestral Euler and gradient estimation that is what ComfyUI's samplers of those names with `_cfg_pp` do. DPM++ 2M and 2S
+/// and RES multistep differ a little there, and do so here too ([`crate::names`] has all names). The scale is then between 0 and 1 or a little more.
 pub struct CfgPp;
 
 /// On or off; the plan of the solver reads it.

@@ -15,8 +15,8 @@ pub const GAMMA: Knob = Knob::number(
     "Gamma",
     0.0,
     1.0,
-    1.0,
-    "0 is DDIM; 0.5 draws well; inversion wants 1, since it divides by it in every step",
+    0.5,
+    "0 is DDIM; 0.5 draws well, 1 swings at high guidance scales; inversion takes 1 unless another is set, since it divides by it in every step",
 );
 
 /// Binary digits after the point that an exact inversion keeps: 4e-6, for latents up to 64.
@@ -50,14 +50,14 @@ struct Chain {
 }
 
 impl Chain {
-    fn new(job: &Job<'_>) -> Result<Chain> {
+    fn new(job: &Job<'_>, gamma: f64) -> Result<Chain> {
         let bars = alpha_bars(job.model, job.grid);
         check_signal("bdia", job.model, job.grid, &bars)?;
         let mut sigmas: Vec<f64> = bars.iter().map(|a| level(*a)).collect();
         if !bars.is_empty() {
             sigmas.push(level(Descent::new(job, &bars).to(bars.len() - 1)));
         }
-        Ok(Chain { sigmas, first: job.grid.start, gamma: job.knobs.get(&GAMMA) })
+        Ok(Chain { sigmas, first: job.grid.start, gamma })
     }
 
     fn alpha(&self, i: usize) -> f64 {
@@ -138,7 +138,7 @@ impl Solver for Bdia {
     }
 
     fn plan(&self, job: &Job<'_>) -> Result<Plan> {
-        let chain = Chain::new(job)?;
+        let chain = Chain::new(job, job.knobs.get(&GAMMA))?;
         let mut b = Builder::new(job);
         let registers = b.registers();
         chain.descend(&mut b, job, registers);
@@ -151,7 +151,9 @@ impl Solver for Bdia {
 /// # Errors
 /// Fewer than two steps, a gamma of 0, or CFG++, which moves latents in a way of its own.
 pub fn invert(job: &Job<'_>) -> Result<Inversion> {
-    let chain = Chain::new(job)?;
+    // The one gamma with which rounding can be undone.
+    let gamma = if job.knobs.is_set(&GAMMA) { job.knobs.get(&GAMMA) } else { 1.0 };
+    let chain = Chain::new(job, gamma)?;
     let (first, n, gamma) = (chain.first, job.grid.steps(), chain.gamma);
     if gamma <= 0.0 {
         return Err(SampleError::setting(GAMMA.name, "0 cannot be inverted; use a value up to 1, best 1"));

@@ -43,7 +43,10 @@ impl Solver for Dpmpp2m {
                 let h = -shrink.ln();
                 let r = (grid.sigmas[i - 1] / sigma).ln() / h;
                 let slope = (1.0 - shrink) / (2.0 * r);
-                b.combine(X, &[(X, scale * shrink), (now, scale * (1.0 - shrink + slope)), (before, -scale * slope)]);
+                // With CFG++ the slope goes from the last unconditional estimate to the guided one (ComfyUI's `dpmpp_2m_cfg_pp`).
+                let newest = b.guided(now);
+                let terms = [(X, shrink), (now, 1.0 - shrink), (newest, slope), (before, -slope)];
+                b.combine(X, &terms.map(|(r, c)| (r, scale * c)));
             }
             b.end_step(next, now);
             std::mem::swap(&mut now, &mut before);

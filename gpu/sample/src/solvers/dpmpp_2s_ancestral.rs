@@ -32,13 +32,16 @@ impl Solver for Dpmpp2sAncestral {
             let (sigma, next) = (grid.sigmas[i], grid.sigmas[i + 1]);
             let (down, up) = ancestral(sigma, next, job.knobs.get(&ETA));
             b.denoise(X, sigma, grid.timesteps[i], denoised);
+            // ComfyUI's `dpmpp_2s_ancestral_cfg_pp` moves x first and then follows the guided estimates.
+            b.push_now();
+            let estimate = b.guided(denoised);
             if down == 0.0 {
-                b.combine(X, &[(denoised, 1.0)]);
+                b.combine(X, &[(estimate, 1.0)]);
             } else {
                 let mid = (sigma * down).sqrt();
-                b.combine(trial, &[(X, mid / sigma), (denoised, 1.0 - mid / sigma)]);
+                b.combine(trial, &[(X, mid / sigma), (estimate, 1.0 - mid / sigma)]);
                 b.denoise(trial, mid, job.model.timestep_at(mid), denoised);
-                b.combine(X, &[(X, down / sigma), (denoised, 1.0 - down / sigma)]);
+                b.combine(X, &[(X, down / sigma), (estimate, 1.0 - down / sigma)]);
             }
             add_noise(&mut b, noise, up * job.knobs.get(&NOISE));
             b.end_step(next, denoised);

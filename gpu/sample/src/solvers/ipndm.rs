@@ -28,26 +28,30 @@ impl Solver for Ipndm {
     }
 
     fn plan(&self, job: &Job<'_>) -> Result<Plan> {
-        let grid = job.grid;
-        let mut b = Builder::new(job);
-        let mut slopes = History::new(&mut b, job.knobs.get(&ORDER) as usize);
-        let denoised = b.register();
-        for i in grid.start..grid.steps() {
-            let (sigma, next) = (grid.sigmas[i], grid.sigmas[i + 1]);
-            b.denoise(X, sigma, grid.timesteps[i], denoised);
-            slopes.push(&mut b, sigma, denoised);
-            if next == 0.0 {
-                b.combine(X, &[(denoised, 1.0)]);
-            } else {
-                let step = next - sigma;
-                let mut terms = vec![(X, 1.0)];
-                terms.extend(slopes.iter().zip(adams(slopes.len())).map(|(r, c)| (r, step * c)));
-                b.combine(X, &terms);
-            }
-            b.end_step(next, denoised);
-        }
-        Ok(b.finish(grid.init_scale_exploding(), grid))
+        run(job, |_, order| adams(order).to_vec())
     }
+}
+
+/// Steps along the weighted slopes: `weights` of step and number of slopes, newest first.
+pub(super) fn run(job: &Job<'_>, weights: impl Fn(usize, usize) -> Vec<f64>) -> Result<Plan> {
+    let grid = job.grid;
+    let mut b = Builder::new(job);
+    let mut slopes = History::new(&mut b, job.knobs.get(&ORDER) as usize);
+    let denoised = b.register();
+    for i in grid.start..grid.steps() {
+        let (sigma, next) = (grid.sigmas[i], grid.sigmas[i + 1]);
+        b.denoise(X, sigma, grid.timesteps[i], denoised);
+        slopes.push(&mut b, sigma, denoised);
+        if next == 0.0 {
+            b.combine(X, &[(denoised, 1.0)]);
+        } else {
+            let mut terms = vec![(X, 1.0)];
+            terms.extend(slopes.iter().zip(weights(i, slopes.len())).map(|(r, c)| (r, (next - sigma) * c)));
+            b.combine(X, &terms);
+        }
+        b.end_step(next, denoised);
+    }
+    Ok(b.finish(grid.init_scale_exploding(), grid))
 }
 
 /// Adams-Bashforth weights of even steps, newest first, orders 1 to 4.

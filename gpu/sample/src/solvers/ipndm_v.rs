@@ -1,10 +1,9 @@
 //! Improved pseudo numerical methods with the coefficients of uneven steps.
 
-use super::ipndm::ORDER;
-use super::shared::History;
+use super::ipndm::{ORDER, run};
 use super::{Job, Solver};
 use crate::grid::GridRules;
-use crate::plan::{Builder, Plan, X};
+use crate::plan::Plan;
 use crate::{Info, Result};
 
 /// The variable-step variant of diff-sampler (Zhou et al.); ComfyUI's `sample_ipndm_v`.
@@ -27,25 +26,9 @@ impl Solver for IpndmV {
 
     fn plan(&self, job: &Job<'_>) -> Result<Plan> {
         let grid = job.grid;
-        let mut b = Builder::new(job);
-        let mut slopes = History::new(&mut b, job.knobs.get(&ORDER) as usize);
-        let denoised = b.register();
-        for i in grid.start..grid.steps() {
-            let (sigma, next) = (grid.sigmas[i], grid.sigmas[i + 1]);
-            b.denoise(X, sigma, grid.timesteps[i], denoised);
-            slopes.push(&mut b, sigma, denoised);
-            if next == 0.0 {
-                b.combine(X, &[(denoised, 1.0)]);
-            } else {
-                let order = slopes.len();
-                let lengths: Vec<f64> = (0..order).map(|k| grid.sigmas[i + 1 - k] - grid.sigmas[i - k]).collect();
-                let mut terms = vec![(X, 1.0)];
-                terms.extend(slopes.iter().zip(weights(&lengths)).map(|(r, c)| (r, lengths[0] * c)));
-                b.combine(X, &terms);
-            }
-            b.end_step(next, denoised);
-        }
-        Ok(b.finish(grid.init_scale_exploding(), grid))
+        run(job, |i, order| {
+            weights(&(0..order).map(|k| grid.sigmas[i + 1 - k] - grid.sigmas[i - k]).collect::<Vec<f64>>())
+        })
     }
 }
 

@@ -44,6 +44,8 @@ impl Solver for ResMultistep {
                     let phi2 = (phi1 - 1.0) / -h;
                     // Equal levels leave nothing to do (the reference turns the NaN into 0).
                     let late = if c2 == 0.0 || !c2.is_finite() || h == 0.0 { 0.0 } else { phi2 / c2 };
+                    // ComfyUI's `res_multistep_cfg_pp`.
+                    b.push_now();
                     b.combine(X, &[(X, (-h).exp()), (now, h * (phi1 - late)), (before, h * late)]);
                 }
                 _ => b.combine(X, &[(X, down / sigma), (now, 1.0 - down / sigma)]),

@@ -49,7 +49,7 @@ impl Solver for UniPc {
             label: "UniPC",
             citation: "Zhao et al. 2023, arXiv 2302.04867; diffusers UniPCMultistepScheduler",
             knobs: &[ORDER, VARIANT],
-            aliases: &["uni_pc", "uni_pc_bh2", "unipcmultistepscheduler"],
+            aliases: &["unipcmultistepscheduler"],
         }
     }
 
