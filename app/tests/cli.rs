@@ -407,6 +407,46 @@ fn a_mix_is_written_and_read_back() {
     refused(at, &["mix", "r.json", "--out", "gone/x.safetensors"], &["gone"]);
 }
 
+/// Pictures may have adapters beside the weights; a file of weights has them inside, or says that it has not. A mix larger than the device says
+/// that it streams.
+#[test]
+fn a_mix_says_what_pictures_alone_have() {
+    let dir = folder();
+    let at = dir.path();
+    let mix = |adapter: Value, sample: Value| -> (Value, Vec<u8>) {
+        let recipe =
+            serde_json::json!({ "admix": 1, "base": { "ref": tiny() }, "adapters": [adapter], "sample": sample });
+        std::fs::write(at.join("r.json"), recipe.to_string()).expect("writes");
+        let report = json(at, &["mix", "r.json", "--out", "m.safetensors", "--json"]);
+        let written = std::fs::read(at.join("m.safetensors")).expect("reads");
+        let data = report["bytes"].as_u64().expect("a number") as usize;
+        (report, written[written.len() - data..].to_vec())
+    };
+    let file = golden("adapters/diffusers.safetensors").display().to_string();
+    let whole = serde_json::json!({ "ref": file, "weight": 0.5 });
+    let (merged, inside) = mix(whole.clone(), serde_json::json!({}));
+    assert!(
+        merged["changed"].as_u64() > Some(0) && merged["warnings"].as_array().is_some_and(Vec::is_empty),
+        "{merged}"
+    );
+    let (beside, same) = mix(whole, serde_json::json!({ "set": { "adapters": "unmerged" } }));
+    assert!(inside == same && beside["changed"] == merged["changed"], "{beside}");
+    let part = serde_json::json!({ "ref": file, "weight": 0.5, "stop": 0.5 });
+    let (left_out, without) = mix(part, serde_json::json!({}));
+    assert!(inside != without && left_out["warnings"].to_string().contains("it is not in the file"), "{left_out}");
+    let strong = serde_json::json!({ "ref": file, "weight": 2.5 });
+    let warnings = mix(strong, serde_json::json!({})).0["warnings"].to_string();
+    assert!(warnings.contains("2.50 times the strength it was trained at"), "{warnings}");
+
+    assert_eq!(merged["streams"], Value::Bool(false), "{merged}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_admix"));
+    command.current_dir(at).args(["mix", "r.json", "--out", "s.safetensors", "--json"]).env("ADMIX_DEVICE_MEMORY", "0");
+    let said = text(&command.output().expect("the program starts").stdout);
+    let streamed: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(streamed["streams"], Value::Bool(true), "{said}");
+    assert!(streamed["warnings"].to_string().contains("they stream through the host"), "{said}");
+}
+
 #[test]
 fn inspecting_an_adapter_says_what_fits() {
     let dir = folder();

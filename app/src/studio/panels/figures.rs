@@ -85,7 +85,10 @@ fn draw(ui: &mut Ui, found: &Understanding) {
     }
     ui.horizontal_wrapped(|ui| {
         for (i, one) in found.ingredients.iter().enumerate() {
-            ui.label(RichText::new(format!("\u{25cf} {}", short(&one.name))).color(colour(&p, i)));
+            // Painted: not every font has a dot.
+            let (mark, _) = ui.allocate_exact_size(vec2(8.0, 8.0), Sense::hover());
+            ui.painter().circle_filled(mark.center(), 4.0, colour(&p, i));
+            ui.label(RichText::new(short(&one.name)).color(colour(&p, i)));
         }
     });
     let count = found.ingredients.len();
@@ -104,7 +107,7 @@ fn draw(ui: &mut Ui, found: &Understanding) {
                 found,
                 "Same sign, above chance",
                 1,
-                |b, _| 2.0 * b.pairs[0].agreement - 1.0,
+                |b, _| above_chance(b),
                 |v| format!("{:.0} %", 50.0 + 50.0 * v),
             );
         } else {
@@ -116,7 +119,7 @@ fn draw(ui: &mut Ui, found: &Understanding) {
         plot(
             ui,
             found,
-            "Cancels, against chance",
+            "Cancels (left), and would by chance (right)",
             2,
             |b, i| if i == 0 { b.interference } else { b.chance },
             |v| format!("{:.0} %", 100.0 * v),
@@ -131,7 +134,14 @@ fn draw(ui: &mut Ui, found: &Understanding) {
     }
 }
 
-/// Bars by block, `count` in each; below zero where the numbers are. Hovering tells them.
+/// By how much the one pair's signs agree more often than by chance, of 1; nothing where only one of them changes the block.
+fn above_chance(block: &BlockFigures) -> f64 {
+    let pair = &block.pairs[0];
+    let both = block.norms[pair.a] > 0.0 && block.norms[pair.b] > 0.0;
+    if both { 2.0 * pair.agreement - 1.0 } else { 0.0 }
+}
+
+/// Bars by block, `count` in each, and the longest in numbers; below zero where the numbers are. Hovering tells them.
 fn plot(
     ui: &mut Ui,
     found: &Understanding,
@@ -142,8 +152,16 @@ fn plot(
 ) {
     let p = palette(ui);
     ui.add_space(4.0);
-    ui.label(RichText::new(title).small());
     let blocks = &found.blocks;
+    let all = || blocks.iter().flat_map(|b| (0..count).map(|i| value(b, i)).collect::<Vec<_>>());
+    let (low, high) = (all().fold(0.0, f64::min), all().fold(0.0, f64::max));
+    ui.horizontal(|ui| {
+        ui.label(RichText::new(title).small());
+        let longest = if -low > high { low } else { high };
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            ui.label(RichText::new(say(longest)).small().color(p.soft));
+        });
+    });
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width().max(160.0), 56.0), Sense::hover());
     let line = |b: &BlockFigures| {
         let numbers: Vec<String> = (0..count).map(|i| say(value(b, i))).collect();
@@ -157,8 +175,6 @@ fn plot(
         return;
     }
     let chart = Rect::from_min_max(rect.min, rect.max - vec2(0.0, 12.0));
-    let all = || blocks.iter().flat_map(|b| (0..count).map(|i| value(b, i)).collect::<Vec<_>>());
-    let (low, high) = (all().fold(0.0, f64::min), all().fold(0.0, f64::max));
     let span = (high - low).max(1e-9);
     let y = |v: f64| chart.bottom() - ((v - low) / span) as f32 * chart.height();
     let step = chart.width() / blocks.len() as f32;
