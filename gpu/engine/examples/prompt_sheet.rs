@@ -1,7 +1,7 @@
-//! Every notation of prompts with the built-in model, side by side: `cargo run --release -p admix-engine --example prompt_sheet` writes docs/prompts.jpg, whose
-//! rows docs/prompts.md explains.
+//! Every notation of prompts with the built-in model, side by side: `cargo run --release -p admix-engine --example prompt_sheet` writes docs/prompts.jpg, the cases
+//! below in rows of four.
 //!
-//! One seed, 12 steps, CFG 5. Textual inversion: a file made here, whose rows are those of the words "red apple" under the word `zqx`.
+//! One seed, Euler, 16 steps, CFG 5. Textual inversion: a file made here, whose rows are those of the words "red apple" under the word `zqx`.
 
 use std::path::{Path, PathBuf};
 
@@ -16,19 +16,19 @@ use admix_engine::{Control, Given, Picture, Session};
 /// Prompt and knobs, in rows of four.
 const CASES: &[(&str, &[(&str, &str)])] = &[
     ("a red apple", &[]),
-    ("a (red:0.2) apple", &[]),
-    ("a (red:0.2) apple", &[("prompt_syntax", "comfy")]),
-    ("a [red] [[[apple]]]", &[]),
-    ("[a red apple:a cat:0.4]", &[]),
-    ("a [cat|dog]", &[]),
-    ("a rocket AND a moon", &[]),
+    ("a red apple on a (pink:0.4) background", &[]),
+    ("a red apple on a (pink:0.4) background", &[("prompt_syntax", "comfy")]),
+    ("a red apple on a [[[[[[[[[[pink]]]]]]]]]] background", &[]),
+    ("[a red apple:a blue apple:0.3]", &[]),
+    ("a [red|blue] apple", &[]),
+    ("a red apple :0.5 AND a green apple :0.5", &[]),
     ("a red apple :1 AND a blue background :0.6", &[]),
-    ("a cat BREAK on a pink background", &[]),
+    ("a red apple BREAK on a pink background", &[]),
     (LONG, &[]),
     (LONG, &[("long_prompt", "sentences")]),
     ("a red apple", &[("clip_skip", "2")]),
     ("a red apple <lora:pixel:1>", &[]),
-    ("a cat <lora:neon:0.9>", &[]),
+    ("a red apple <lora:line-art:1>", &[]),
     ("a zqx", &[]),
     ("an embedding:zqx", &[("prompt_syntax", "comfy")]),
 ];
@@ -70,8 +70,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut recipe = Recipe::new("builtin");
         recipe.sample = Sample {
             prompt: Some((*prompt).into()),
+            // One step looks back at no other: alternation and schedules change the prompt from step to step.
+            sampler: Some("euler".into()),
             schedule: Some("karras".into()),
-            steps: Some(12),
+            steps: Some(16),
             cfg: Some(5.0),
             seed: Some(3),
             ..Sample::default()

@@ -144,7 +144,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut text = kept.split(HEAD).next().unwrap_or_default().to_owned();
     text.push_str(HEAD);
     text.push_str(
-        "\n\nMade by `cargo run --release -p admix-engine --example solver_quality`, whose head says what is measured: the built-in model, Karras's levels, CFG 7, relative\nL2 distance of \
+        "\n\nMade by `cargo run --release -p admix-engine --example solver_quality`, whose head says what is measured: the built-in model, Karras's levels over its whole range, CFG 7, relative\nL2 distance of \
          the final latents from those of 1000 steps. Solvers with several evaluations a step (heun, dpm_2, dpmpp_sde, dpmpp_2s_ancestral, restart: 2;\nheunpp2: 3) take as many times as \
          long. dpm_adaptive chooses its steps by its tolerances, whatever number is given. Distances above 1 are drawn at 1.\n\n![Distance by steps](solvers.svg)\n\n| Sampler |",
     );
