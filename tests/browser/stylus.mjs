@@ -45,8 +45,11 @@ export default {
     const tab = shared.tab = await open();
     await tab.load(await shared.server.start());
     await tab.control("Make image");
+    await write(tab, "Prompt", "");
+    // The first click has work of its own, with or without cards.
+    await tab.page.waitForTimeout(2000);
     const before = await tab.now();
-    await write(tab, "Prompt", "red apple in aquarelle");
+    await tab.page.keyboard.type("red apple in aquarelle");
     const start = Date.now();
     const offer = await offered(tab, "builtin:watercolour");
     figure("first proposal, word vectors and cards fetched", (Date.now() - start) / 1000, "s");
@@ -93,8 +96,15 @@ export default {
   },
 
   "an edited card is still edited after a reload": async ({ tab }) => {
+    // The card of a dropped file grows as it is read.
+    await tab.control("Edit card");
+    await tab.page.waitForTimeout(2000);
     await tab.click("Edit card");
-    await write(tab, "Triggers", "quibble");
+    // Found by what stands in it: its name is a label beside it.
+    const field = await tab.until("the triggers", () => (admix.controls() ?? []).find((c) => c.value === "zorgon"));
+    await tab.page.mouse.click(field.x + field.width / 2, field.y + field.height / 2);
+    await tab.page.keyboard.press("Control+a");
+    await tab.page.keyboard.type("quibble");
     await tab.click("Keep");
     await set(tab, prompted("red apple, quibble"));
     await offered(tab, "drop:thing.safetensors");

@@ -124,15 +124,16 @@ impl Adviser {
         open.map(|(entry, place)| (entry.reference.clone(), place.clone())).collect()
     }
 
-    /// Notes the hash of an adapter's tensors, here and in its catalogue.
+    /// Notes the hash of an adapter's tensors, here and in its catalogue; true if a person has said something of these tensors, so that the cards
+    /// have to be read again.
     ///
     /// # Errors
     /// A catalogue that cannot be written.
-    pub async fn learn_key(&mut self, reference: &str, key: String) -> admix_select::Result<()> {
-        let Some(at) = self.at(reference) else { return Ok(()) };
-        self.homes[at].learn_key(&key).await?;
+    pub async fn learn_key(&mut self, reference: &str, key: String) -> admix_select::Result<bool> {
+        let Some(at) = self.at(reference) else { return Ok(false) };
+        let is_said = self.homes[at].learn_key(&key).await?;
         self.library.set_key(at as u32, key);
-        Ok(())
+        Ok(is_said)
     }
 }
 

@@ -55,16 +55,21 @@ impl Home {
         self.keeper.picture(&self.key).await
     }
 
-    /// Notes the hash of the tensors, which was not known when the catalogue was read. What was said before moves along.
+    /// Notes the hash of the tensors, which was not known when the catalogue was read. What was said before moves along; true if anything is said
+    /// under it, perhaps of another file with these tensors.
     ///
     /// # Errors
     /// A catalogue that cannot be written.
-    pub async fn learn_key(&mut self, key: &str) -> Result<()> {
-        if let Some(path) = self.key.strip_prefix("path:") {
-            self.keeper.change(Box::new(|catalogue| catalogue.set_key(path, key.into()))).await?;
-            self.key = key.into();
-        }
-        Ok(())
+    pub async fn learn_key(&mut self, key: &str) -> Result<bool> {
+        let Some(path) = self.key.strip_prefix("path:") else { return Ok(false) };
+        let mut is_said = false;
+        let note = |catalogue: &mut Catalogue| {
+            catalogue.set_key(path, key.into());
+            is_said = catalogue.edits.contains_key(key) || catalogue.seen.contains_key(key);
+        };
+        self.keeper.change(Box::new(note)).await?;
+        self.key = key.into();
+        Ok(is_said)
     }
 
     /// Changes the catalogue and gives the key that the change was made under.

@@ -44,7 +44,9 @@ pub fn index(
     let gone: Vec<String> = catalogue.files.keys().filter(|p| !here.contains(p.as_str())).cloned().collect();
     // A file that is gone may have moved: what was said of it stays under the tensors' hash, and a new file of its size is hashed at once.
     let gone: Vec<Record> = gone.iter().filter_map(|p| catalogue.files.shift_remove(p)).collect();
-    let moved: HashSet<u64> = gone.iter().filter(|r| r.key.is_some()).map(|r| r.size).collect();
+    // So is one that was touched and kept its size.
+    let known = gone.iter().chain(catalogue.files.values()).filter(|r| r.key.is_some());
+    let moved: HashSet<u64> = known.map(|r| r.size).collect();
     report.removed = gone.len();
     let fresh =
         |f: &&Found| !catalogue.files.get(&f.path).is_some_and(|r| r.size == f.size && r.modified == f.modified);

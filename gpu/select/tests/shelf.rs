@@ -133,6 +133,37 @@ fn what_a_person_says_wins_after_every_indexing() {
 }
 
 #[test]
+fn large_files_keep_their_cards_when_they_are_touched_or_renamed() {
+    use admix_select::keep::Passing;
+    use admix_select::loose::{self, Loose};
+    use admix_select::{Home, Place};
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut bytes = std::fs::read(builtin::resolve_adapter("builtin:neon").expect("ships")).expect("reads");
+    // Too large to be hashed on the way: a longer header, which is padded with blanks.
+    let header = u64::from_le_bytes(bytes[..8].try_into().expect("eight")) as usize;
+    let padded = header + (600 << 10);
+    bytes.splice(8 + header..8 + header, std::iter::repeat_n(b' ', 600 << 10));
+    bytes[..8].copy_from_slice(&(padded as u64).to_le_bytes());
+    let keeper = std::sync::Arc::new(Passing::default());
+    let read = |name: &str, reference: &str| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, &bytes).expect("written");
+        let place = Place::Path(file);
+        let files = [Loose { reference: reference.into(), name: "thing".into(), place }];
+        now(loose::shelf(&files, keeper.clone(), &|_, _| {}, &AtomicBool::new(false)))
+    };
+    let first = read("a.safetensors", "drop:a");
+    assert!(first.entries[0].key.is_none(), "hashed in the background");
+    let mut home: Home = first.homes[0].clone();
+    let key = admix_files::ready(first.places[0].key(&|| true)).expect("reads").expect("hashes");
+    assert!(!now(home.learn_key(&key)), "nothing is said yet");
+    now(home.edit(Edits { title: Some("Mine".into()), ..Edits::default() }));
+    // Another date, another name: the same tensors, the same words.
+    assert_eq!(read("c.safetensors", "drop:a").entries[0].card().title, "Mine");
+    assert_eq!(read("d.safetensors", "drop:d").entries[0].card().title, "Mine");
+}
+
+#[test]
 fn of_two_that_change_the_same_weights_one_is_left_out() {
     let dir = tempfile::tempdir().expect("a folder");
     let shipped = std::fs::read(builtin::resolve_adapter("builtin:neon").expect("ships")).expect("reads");

@@ -74,10 +74,10 @@ impl Worker {
             Request::Change(reference, change) => self.is_stale |= self.change(&reference, change).await,
             Request::Loaded(places, job, outcome) => self.loaded(places, &job, outcome),
             Request::Key(reference, key) => {
-                if let Some((_, adviser)) = &mut self.ready
-                    && let Err(error) = adviser.learn_key(&reference, key).await
-                {
-                    log::warn!("the hash of {reference} is not kept: {error}");
+                let Some((_, adviser)) = &mut self.ready else { return };
+                match adviser.learn_key(&reference, key).await {
+                    Ok(is_said) => self.is_stale |= is_said,
+                    Err(error) => log::warn!("the hash of {reference} is not kept: {error}"),
                 }
             }
             Request::ReadOn => {
