@@ -73,8 +73,17 @@ impl Peers {
         self.gpu.name()
     }
 
-    /// Does `work` with both. `samples` timings of each, one after the other in turns, so that a busy machine hurts both alike; with 0 only
-    /// the results are compared and the times are 0. Errors: either of them fails.
+    /// Does a small `work` with both and with the host. Errors: either of them fails.
+    pub fn check(&self, work: Work) -> Result<FromHost, PeerError> {
+        let inputs = work.inputs();
+        let expected = work.on_host(&inputs);
+        let ours = ours::Prepared::new(&self.gpu, work, &inputs)?.result()?;
+        let theirs = theirs::Prepared::new(&self.device, work, &inputs).result()?;
+        Ok(FromHost { ours: distance(&ours, &expected), theirs: distance(&theirs, &expected) })
+    }
+
+    /// Does `work` with both. `samples` timings of each, one after the other in turns, so that a busy machine hurts both alike. Errors: either
+    /// of them fails.
     pub fn compare(&self, work: Work, samples: usize) -> Result<Compared, PeerError> {
         let inputs = work.inputs();
         let ours = ours::Prepared::new(&self.gpu, work, &inputs)?;
@@ -88,6 +97,15 @@ impl Peers {
         }
         Ok(Compared { ours: median(own), theirs: median(other), distance })
     }
+}
+
+/// Relative L2 distances of a result from the host's.
+#[derive(Clone, Copy, Debug)]
+pub struct FromHost {
+    /// Of ours.
+    pub ours: f64,
+    /// Of burn's.
+    pub theirs: f64,
 }
 
 fn join(setup: &WgpuSetup, tier: Option<Tier>) -> Arc<Gpu> {

@@ -73,4 +73,51 @@ impl Work {
         };
         counts.iter().map(|count| (0..*count).map(|_| next()).collect()).collect()
     }
+
+    /// The result on the host, sums in f64: what both are held against. For small sizes.
+    pub(crate) fn on_host(&self, inputs: &[Vec<f32>]) -> Vec<f32> {
+        let at = |of: usize, index: usize| f64::from(inputs[of][index]);
+        let mut out = Vec::new();
+        match *self {
+            Work::Linear { m, k, n } => {
+                for row in 0..m {
+                    out.extend(
+                        (0..n).map(|o| (0..k).map(|i| at(0, row * k + i) * at(1, o * k + i)).sum::<f64>() as f32),
+                    );
+                }
+            }
+            Work::Conv { n, edge, c, o } => {
+                for i in 0..n * o * edge * edge {
+                    let (x, y, out_channel, picture) =
+                        (i % edge, i / edge % edge, i / edge / edge % o, i / edge / edge / o);
+                    let mut sum = 0.0;
+                    for tap in 0..9 {
+                        let (row, column) = (y + tap / 3, x + tap % 3);
+                        if (1..=edge).contains(&row) && (1..=edge).contains(&column) {
+                            for channel in 0..c {
+                                let pixel = ((picture * c + channel) * edge + row - 1) * edge + column - 1;
+                                sum += at(0, pixel) * at(1, (out_channel * c + channel) * 9 + tap);
+                            }
+                        }
+                    }
+                    out.push(sum as f32);
+                }
+            }
+            Work::Attention { n, heads, tokens, d } => {
+                for query in 0..n * heads * tokens {
+                    let first = query / tokens * tokens;
+                    let score = |key: usize| {
+                        (0..d).map(|i| at(0, query * d + i) * at(1, key * d + i)).sum::<f64>() / (d as f64).sqrt()
+                    };
+                    let weights: Vec<f64> = (first..first + tokens).map(|key| score(key).exp()).collect();
+                    let total: f64 = weights.iter().sum();
+                    let value = |i: usize| {
+                        weights.iter().enumerate().map(|(key, w)| w * at(2, (first + key) * d + i)).sum::<f64>()
+                    };
+                    out.extend((0..d).map(|i| (value(i) / total) as f32));
+                }
+            }
+        }
+        out
+    }
 }
