@@ -46,6 +46,11 @@ impl Item {
         }
     }
 
+    /// What decides where it is listed: whole, an adapter, of no use.
+    fn listed(&self) -> [bool; 3] {
+        [self.is_whole(), self.is_adapter(), matches!(self.card, Some(Err(_)))]
+    }
+
     fn words(&self) -> &str {
         self.words.get_or_init(|| {
             let kind = if self.is_adapter() { "adapter" } else { "model" };
@@ -225,8 +230,12 @@ impl Shelf {
         // Asking again later is right: the file or the model may have changed.
         self.asked.remove(&(reference.to_string(), against.clone()));
         if let Some(item) = self.places.get(reference).and_then(|at| self.items.get_mut(*at)) {
+            let before = item.listed();
             (item.card, item.against, item.words) = (Some(card), against, OnceCell::new());
-            self.lists = OnceCell::new();
+            // Ten thousand names are not listed anew for every card that says what was assumed.
+            if item.listed() != before {
+                self.lists = OnceCell::new();
+            }
             self.found = None;
         }
     }
