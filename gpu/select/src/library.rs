@@ -114,6 +114,8 @@ impl Library {
         for entry in &mut entries {
             let edits = std::mem::take(&mut entry.edits);
             entry.found = edits.over(std::mem::take(&mut entry.found));
+            // What is given up here the index is built in; given up at the end it would lie idle.
+            entry.found.fit();
         }
         let (dim, count) = (words.dim(), entries.len());
         let (mut bm25, mut queries) = (bm25::Builder::default(), Vec::new());
