@@ -47,7 +47,8 @@ pub fn quick(recipe: &Recipe) -> Recipe {
     let sample = &mut recipe.sample;
     let steps = sample.steps.unwrap_or(20);
     if steps > SCRUB_STEPS {
-        let now = registry::sampler(sample.sampler.as_deref().unwrap_or("dpmpp_2m")).map(|s| s.info());
+        let now = registry::sampler(sample.sampler.as_deref().unwrap_or(admix_engine::settings::DEFAULT_SAMPLER))
+            .map(|s| s.info());
         if let (Ok(now), Ok(euler)) = (now, registry::sampler("euler").map(|s| s.info()))
             && SLOW_STARTERS.contains(&now.name)
         {

@@ -26,14 +26,7 @@ fn accept(knob: &Knob, value: &Value, place: &str) -> Result<f64, MixError> {
             None => return Err(MixError::recipe(place, "expected a number, or true or false for a switch")),
         },
     };
-    if !(knob.min..=knob.max).contains(&number) {
-        let reason = format!("{number} is out of range; allowed: {} to {}", knob.min, knob.max);
-        return Err(MixError::recipe(place, reason));
-    }
-    if knob.kind != KnobKind::Number && number.fract() != 0.0 {
-        return Err(MixError::recipe(place, format!("{number} is not a whole number")));
-    }
-    Ok(number)
+    knob.check(number).map_err(|e| MixError::recipe(place, e.why))
 }
 
 /// What a stage asks of a method for one tensor, apart from the data.

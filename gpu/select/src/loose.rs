@@ -51,14 +51,23 @@ pub async fn shelf(
         catalogue.files.retain(|reference, _| files.iter().any(|f| f.reference == *reference));
     }
     if catalogue.files != before {
-        let Catalogue { files, edits, seen, .. } = &catalogue;
-        // Edits may have moved to a hash that was not known before.
+        // A person may have said something of a card while files were read: only what was read goes in, and what was said stays.
         let put = |kept: &mut Catalogue| {
-            kept.files.clone_from(files);
-            kept.edits.clone_from(edits);
-            kept.seen.clone_from(seen);
+            for (reference, record) in
+                catalogue.files.iter().filter(|(name, record)| before.get(*name) != Some(*record))
+            {
+                kept.files.insert(reference.clone(), record.clone());
+                if let Some(key) = &record.key {
+                    kept.set_key(reference, key.clone());
+                }
+            }
+            before
+                .keys()
+                .filter(|name| !catalogue.files.contains_key(*name))
+                .for_each(|name| drop(kept.files.shift_remove(name)));
         };
         keeper.change(Box::new(put)).await?;
+        catalogue = keeper.read().await?;
     }
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Cancelled);
@@ -143,5 +152,24 @@ mod tests {
         let again = open(&[loose(&at("two.safetensors"))], &keeper, false).unwrap();
         assert_eq!((again.entries[0].name.as_str(), again.entries[0].card().title.as_str()), ("two", "Mine"));
         assert!(matches!(open(&files, &keeper, true), Err(Error::Cancelled)));
+    }
+
+    #[test]
+    fn what_is_said_while_files_are_read_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("one.safetensors");
+        std::fs::copy(builtin::resolve_adapter("builtin:neon").unwrap(), &path).unwrap();
+        let keeper = Arc::new(Passing::default());
+        let files = [loose(&path)];
+        let early = format!("path:{}", files[0].reference);
+        let say = |_, _| {
+            let mine = Edits { title: Some("Mine".into()), ..Edits::default() };
+            let put = |kept: &mut Catalogue| drop(kept.edits.insert(early.clone(), mine));
+            ready(async { Ok(keeper.change(Box::new(put)).await) }).unwrap().unwrap();
+        };
+        let work = async { Ok(shelf(&files, keeper.clone(), &say, &AtomicBool::new(false)).await) };
+        let first = ready(work).unwrap().unwrap();
+        assert_eq!(first.entries[0].card().title, "Mine");
+        assert_eq!(open(&files, &keeper, false).unwrap().entries[0].card().title, "Mine");
     }
 }

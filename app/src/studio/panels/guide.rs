@@ -2,6 +2,7 @@
 
 use admix_engine::mix::recipe::{Knobs, limits};
 use admix_engine::sample::registry;
+use admix_engine::settings::DEFAULT_SAMPLER;
 use egui::{ComboBox, RichText, ScrollArea, TextEdit, Ui};
 
 use crate::studio::Studio;
@@ -22,12 +23,12 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
         let own_skip = studio.model_card().map_or(1, |m| m.clip_skip);
         let s = &mut studio.document.recipe.sample;
 
-        let mut steps = f64::from(s.steps.unwrap_or(20));
+        let mut steps = s.steps.map_or(limits::STEPS.default, f64::from);
         let turned = number_row(ui, "Steps", "More steps, finer pictures, more time. 15 to 30 is plenty for most samplers.", &mut steps, 1.0..=60.0, true);
         strip = turned.wants_strip.then_some(Setting::Steps).or(strip);
         s.steps = Some(within(&limits::STEPS, steps));
 
-        let mut cfg = s.cfg.unwrap_or(7.0);
+        let mut cfg = s.cfg.unwrap_or(limits::CFG.default);
         let help = "How closely the picture follows the prompt. 3 to 9 is usual; 1 ignores the negative prompt and takes half the time; too high burns colours. (Ho & Salimans 2022)";
         let turned = number_row(ui, "CFG", help, &mut cfg, 1.0..=15.0, false);
         strip = turned.wants_strip.then_some(Setting::Cfg).or(strip);
@@ -41,7 +42,7 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
             s.cfg_rescale = (rescale > 0.0).then_some(rescale);
         }
 
-        let mut sampler = s.sampler.clone().unwrap_or_else(|| "dpmpp_2m".into());
+        let mut sampler = s.sampler.clone().unwrap_or_else(|| DEFAULT_SAMPLER.into());
         if choice(ui, "Sampler", "How each step is computed.", registry::samplers(), &mut sampler) {
             strip = Some(Setting::Sampler);
         }

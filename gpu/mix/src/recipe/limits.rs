@@ -45,7 +45,7 @@ pub const STRENGTH: Knob = Knob::number(
 /// All of them.
 pub const ALL: [Knob; 8] = [STEPS, CFG, CFG_RESCALE, WIDTH, HEIGHT, BATCH, CLIP_SKIP, STRENGTH];
 
-/// Whether a knob takes a whole number.
+/// Whether `value` lies in a knob's range.
 pub fn holds(knob: &Knob, value: u64) -> bool {
     (knob.min..=knob.max).contains(&(value as f64))
 }
