@@ -223,20 +223,31 @@ impl Networks {
             pending += self.fill_slot(mixer, name, &mut feed, &mut rec).await?;
             recorded.push((name.clone(), mixer.fingerprint(name)));
             if pending >= BYTES_PER_SUBMISSION {
-                std::mem::replace(&mut rec, Recorder::new(&gpu)).finish().submit();
-                // Only now: what is cancelled or fails before this never reached the device.
-                self.filled.extend(recorded.drain(..));
-                feed.flush().await?;
+                let rec = std::mem::replace(&mut rec, Recorder::new(&gpu));
+                self.submit_fills(rec, &mut recorded, &mut feed).await?;
                 pending = 0;
             }
         }
-        rec.finish().submit();
-        self.filled.extend(recorded);
-        if !stale.is_empty() {
-            feed.flush().await?;
+        if !recorded.is_empty() {
+            self.submit_fills(rec, &mut recorded, &mut feed).await?;
         }
         control.report(Progress::Weights { done: stale.len(), total: stale.len() })?;
         Ok(stale.len())
+    }
+
+    /// Carries out what was recorded for these slots. Until the device has done it without a failure they hold nothing that is known: a slot that
+    /// was half written, or ran out of memory, is filled again by the next render.
+    async fn submit_fills(
+        &mut self,
+        rec: Recorder,
+        recorded: &mut Vec<(String, String)>,
+        feed: &mut Feed<'_>,
+    ) -> Result<(), EngineError> {
+        recorded.iter().for_each(|(name, _)| drop(self.filled.remove(name)));
+        rec.finish().submit();
+        feed.flush().await?;
+        self.filled.extend(recorded.drain(..));
+        Ok(())
     }
 
     /// Records the packing of one tensor; returns the bytes of its source on the device.

@@ -65,19 +65,13 @@ pub fn bits(value: f64) -> u32 {
 impl Flat {
     /// Room for `len` elements, contents unspecified. Errors: larger than the device's buffers.
     pub fn empty(gpu: &Gpu, what: &str, len: usize, kind: Kind) -> Result<Flat, TensorError> {
-        let words = words(len, kind);
-        let size = words as u64 * 4;
-        if size <= gpu.limits.max_storage_buffer_binding_size {
-            return Ok(Flat { data: Tensor::empty(gpu, what, 1, words)?, kind, len });
-        }
         // Larger than one binding but not than one buffer: passes bind it in windows.
-        Ok(Flat { data: Tensor::in_windows(gpu, what, words)?, kind, len })
+        Ok(Flat { data: Tensor::in_windows(gpu, what, words(len, kind))?, kind, len })
     }
 
     /// Room for `len` elements that lives as long as the recording needs it.
     pub fn temporary(rec: &mut Recorder, len: usize, kind: Kind) -> Result<Flat, TensorError> {
-        let words = words(len, kind);
-        Ok(Flat { data: rec.tensor(1, words)?, kind, len })
+        Ok(Flat { data: rec.in_windows(words(len, kind))?, kind, len })
     }
 
     /// Uploads elements as they lie in a file, little-endian.
@@ -251,8 +245,6 @@ impl<'a> Pass<'a> {
             .chain(self.sliced.iter().map(|_| 4))
             .chain(out.map(Kind::size));
         let limit = gpu.limits.max_storage_buffer_binding_size as usize / widest.max().unwrap_or(4);
-        #[cfg(test)]
-        let limit = limit.min(crate::testing::WINDOW.get());
         (limit / ALIGN * ALIGN).max(ALIGN)
     }
 

@@ -19,7 +19,12 @@ pub fn random(count: usize, seed: u32) -> Vec<f32> {
     (0..count as u32).map(|i| crate::random::uniform(seed, 0, i) * 2.0 - 1.0).collect()
 }
 
-std::thread_local! {
-    /// Most elements of a window: tests lower it, to see tensors that need several without making them gigabytes large.
-    pub static WINDOW: std::cell::Cell<usize> = const { std::cell::Cell::new(usize::MAX) };
+/// Devices of both tiers that bind `bytes` at once: tensors need several windows without being gigabytes large.
+pub fn devices_binding(bytes: u64) -> [Arc<Gpu>; 2] {
+    [Tier::Cpu, Tier::Gpu].map(|tier| {
+        let options = DeviceOptions { tier: Some(tier), default_limits: true, ..Default::default() };
+        let mut gpu = pollster::block_on(Gpu::open(&options)).expect("a Vulkan driver");
+        Arc::get_mut(&mut gpu).expect("nobody else has it").limits.max_storage_buffer_binding_size = bytes;
+        gpu
+    })
 }

@@ -215,8 +215,17 @@ impl Gpu {
 
     /// A storage buffer of at least `bytes` (rounded up to 16), with unspecified contents.
     pub fn create_buffer(&self, what: &str, bytes: u64) -> Result<wgpu::Buffer, TensorError> {
+        self.buffer_up_to(self.limits.max_storage_buffer_binding_size, what, bytes)
+    }
+
+    /// The same for a buffer that may be larger than one binding: whoever binds it does so in parts.
+    pub(crate) fn create_wide_buffer(&self, what: &str, bytes: u64) -> Result<wgpu::Buffer, TensorError> {
+        self.buffer_up_to(u64::MAX, what, bytes)
+    }
+
+    fn buffer_up_to(&self, most: u64, what: &str, bytes: u64) -> Result<wgpu::Buffer, TensorError> {
         let size = bytes.max(16).next_multiple_of(16);
-        let limit = self.limits.max_buffer_size.min(self.limits.max_storage_buffer_binding_size);
+        let limit = self.limits.max_buffer_size.min(most);
         if size > limit {
             return Err(TensorError::TooLarge { what: what.into(), needed: size, limit });
         }

@@ -69,13 +69,7 @@ impl Tensor {
     /// # Errors
     /// Larger than the device's buffers.
     pub fn in_windows(gpu: &Gpu, what: &str, words: usize) -> Result<Tensor, TensorError> {
-        let (size, limit) = (words as u64 * 4, gpu.limits.max_buffer_size);
-        if size > limit {
-            return Err(TensorError::TooLarge { what: what.into(), needed: size, limit });
-        }
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let descriptor = wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation: false };
-        Ok(Tensor::from_buffer(gpu.device.create_buffer(&descriptor), 1, words))
+        Ok(Tensor::from_buffer(gpu.create_wide_buffer(what, words as u64 * 4)?, 1, words))
     }
 
     /// The first bytes of several tensors, one after another, with one wait; counts of bytes are multiples of 4.
@@ -247,7 +241,23 @@ impl Recorder {
     /// An intermediate tensor from the pool, contents unspecified.
     pub fn tensor(&mut self, rows: usize, cols: usize) -> Result<Tensor, TensorError> {
         let stride = padded(cols);
-        let need = ((rows * stride * 4) as u64).max(16);
+        let storage = self.storage((rows * stride * 4) as u64, Gpu::create_buffer)?;
+        Ok(Tensor { storage, offset: 0, rows, cols, stride })
+    }
+
+    /// An intermediate row of `words` words that may be larger than one binding, like [`Tensor::in_windows`].
+    pub fn in_windows(&mut self, words: usize) -> Result<Tensor, TensorError> {
+        let storage = self.storage(words as u64 * 4, Gpu::create_wide_buffer)?;
+        Ok(Tensor { storage, offset: 0, rows: 1, cols: words, stride: words })
+    }
+
+    /// At least `bytes` from the pool, or made.
+    fn storage(
+        &mut self,
+        bytes: u64,
+        create: impl FnOnce(&Gpu, &str, u64) -> Result<wgpu::Buffer, TensorError>,
+    ) -> Result<Arc<Storage>, TensorError> {
+        let need = bytes.max(16);
         let mut free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner);
         // Best fit that wastes at most half: small tensors must not pin the large buffers.
         let best = (0..free.len())
@@ -257,18 +267,12 @@ impl Recorder {
             Some(index) => free.swap_remove(index),
             None => {
                 drop(free);
-                let buffer = self.gpu.create_buffer("intermediate", need)?;
+                let buffer = create(&self.gpu, "intermediate", need)?;
                 self.pool_bytes += buffer.size();
                 buffer
             }
         };
-        Ok(Tensor {
-            storage: Arc::new(Storage { buffer, pool: Arc::downgrade(&self.pool) }),
-            offset: 0,
-            rows,
-            cols,
-            stride,
-        })
+        Ok(Arc::new(Storage { buffer, pool: Arc::downgrade(&self.pool) }))
     }
 
     /// Records one kernel call.

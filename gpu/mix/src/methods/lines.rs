@@ -63,8 +63,6 @@ impl RowWindow {
 /// Windows of whole rows that fit the device's bindings.
 pub(crate) fn row_windows(gpu: &Gpu, rows: usize, cols: usize) -> Vec<RowWindow> {
     let limit = gpu.limits.max_storage_buffer_binding_size as usize / 4;
-    #[cfg(test)]
-    let limit = limit.min(crate::testing::WINDOW.get());
     let each = (limit.saturating_sub(ALIGN) / cols.max(1)).max(1);
     (0..rows).step_by(each).map(|first| RowWindow::new(first, each.min(rows - first), cols)).collect()
 }

@@ -14,6 +14,8 @@ use crate::flat::Pass;
 
 /// Tensors from this size on are bracketed; smaller ones are searched whole, in less time than a sample's histogram takes.
 pub(super) const LEAST: usize = 1 << 18;
+/// Elements a lane has room for at least; where one binding does not hold that, the search runs over everything.
+const LEAST_ROOM: usize = 16;
 /// Groups of eight elements in a sample: counting one costs as much as looking at some ten.
 const SAMPLES: usize = 16_384;
 /// The keys' top bits, as the sample's histogram has them.
@@ -40,12 +42,18 @@ pub(super) fn search(
 ) -> Result<(), MixError> {
     let len = values.base.len;
     let count = all.count;
+    let lanes: u32 = if rec.gpu().tier == Tier::Cpu { 1024 } else { 16_384 };
+    // Room for an eighth of the elements a lane sees: several times what a bracket holds of smoothly spread magnitudes.
+    let room = (len.div_ceil(lanes as usize) / 8).max(LEAST_ROOM) as u32;
+    let words = rec.gpu().limits.max_storage_buffer_binding_size / 4;
+    let Some(fits) = (words / u64::from(2 * count * lanes)).checked_sub(1).filter(|fits| *fits >= LEAST_ROOM as u64)
+    else {
+        return Ok(());
+    };
+    let room = room.min(fits as u32);
     let wide = rec.tensor(1, (65_536 * count) as usize)?;
     let inner = rec.tensor(1, (8 * count) as usize)?;
     let edges = rec.tensor(1, (4 * count) as usize)?;
-    let lanes: u32 = if rec.gpu().tier == Tier::Cpu { 1024 } else { 16_384 };
-    // Room for an eighth of the elements a lane sees: several times what a bracket holds of smoothly spread magnitudes.
-    let room = (len.div_ceil(lanes as usize) / 8).max(16) as u32;
     let found = rec.tensor(1, (2 * count * lanes * (1 + room)) as usize)?;
     let lanes_per_group: u32 = if rec.gpu().tier == Tier::Cpu { 8 } else { 64 };
 

@@ -196,7 +196,7 @@ pub fn select_reference(values: &[f32], selection: Selection) -> Vec<bool> {
 mod tests {
     use super::*;
     use crate::flat::{Flat, Kind};
-    use crate::testing::{devices, random};
+    use crate::testing::{devices, devices_binding, random};
 
     /// Threshold and last equal element of each selection, as the device finds them.
     fn found(
@@ -262,6 +262,24 @@ mod tests {
                             }
                         }
                     }
+                }
+            }
+        }
+    }
+
+    /// Where a bracket's elements do not all fit one binding there is room for fewer, or the search runs over everything.
+    #[test]
+    fn small_bindings_change_nothing() {
+        let len = 1 << 19;
+        let values = random(len, 7);
+        // As many bytes as a sample's histogram takes.
+        for gpu in devices_binding(65_536 * 4) {
+            for rank in [len / 10, len - 7] {
+                let wanted = [Selection::largest(0, rank, len)];
+                let right = select_reference(&values, wanted[0]);
+                let state = found(&gpu, &values, &wanted, Zeros::Exact)[0];
+                for (i, v) in values.iter().enumerate() {
+                    assert_eq!(taken(wanted[0], state, i, *v), right[i], "{i}, rank {rank}, {:?}", gpu.tier);
                 }
             }
         }
