@@ -1,9 +1,11 @@
 //! A session that goes on after something went wrong, and settings as the lists offer them.
 
+use std::sync::{Arc, Mutex};
+
 use admix_engine::mix::recipe::{Recipe, Sample};
 use admix_engine::sample::registry;
 use admix_engine::settings::Options;
-use admix_engine::tensor::DeviceOptions;
+use admix_engine::tensor::{DeviceOptions, Tensor};
 use admix_engine::{Control, EngineError, Given, Progress, Session};
 use admix_tests::{pipeline, session};
 
@@ -45,6 +47,36 @@ fn a_render_cancelled_while_it_loads_leaves_no_gaps() {
         assert!(matches!(stopped, Err(EngineError::Cancelled)), "look {looks}");
         assert_eq!(latents(&mut session, &recipe), expected, "look {looks}");
     }
+}
+
+/// What a device was given before it reported an error may have come to nothing: no weight of that time is used again.
+#[test]
+fn a_failed_device_is_trusted_with_nothing() {
+    let recipe = recipe();
+    let expected = latents(&mut open(), &recipe);
+    let mut session = open();
+    let (gpu, totals) = (session.gpu().clone(), Arc::new(Mutex::new(Vec::new())));
+    let small = Tensor::empty(&gpu, "small", 1, 4).expect("small");
+    let count = |fails: bool| {
+        let (gpu, small, totals) = (gpu.clone(), small.clone(), totals.clone());
+        let mut control = Control::default();
+        control.listener = Some(Box::new(move |progress| {
+            if let Progress::Weights { done, total } = progress {
+                // Writes begin at multiples of four.
+                if fails && done > 0 && done < total {
+                    gpu.queue.write_buffer(small.buffer(), 1, &[0; 4]);
+                }
+                totals.lock().expect("one thread").push(total);
+            }
+        }));
+        control
+    };
+    let failed = pollster::block_on(session.render(&recipe, &Given::default(), &mut count(true)));
+    assert!(matches!(failed, Err(EngineError::Tensor(_))), "the render says that the device failed");
+    let all = totals.lock().expect("one thread").drain(..).next();
+    let rendered = pollster::block_on(session.render(&recipe, &Given::default(), &mut count(false))).expect("renders");
+    assert_eq!(rendered.latents, expected);
+    assert_eq!(totals.lock().expect("one thread").first().copied(), all, "every weight is read again");
 }
 
 /// Every value of every choice that `admix list knobs` and the studio offer for all runs is one that a recipe may hold.

@@ -78,6 +78,8 @@ pub struct Networks {
     pub(crate) texts: Kept<Text>,
     /// An adapter acts beside the text encoders' weights.
     pub(crate) is_text_steered: bool,
+    /// Errors the device had reported when this was made.
+    failures: u64,
     /// What each slot was last filled with.
     filled: BTreeMap<String, String>,
     /// Set while the parts take turns on the device.
@@ -155,6 +157,7 @@ impl Networks {
             decode_pass: Pass::default(),
             texts: Kept::new(MOST_TEXTS),
             is_text_steered: false,
+            failures: gpu.failures(),
             filled: BTreeMap::new(),
             turns: None,
             beside: Beside::new(Pool::new(gpu)),
@@ -166,6 +169,11 @@ impl Networks {
     /// The device.
     pub fn gpu(&self) -> &Arc<Gpu> {
         &self.gpu
+    }
+
+    /// Whether the device has reported no error since this was made: what it was given before one may have come to nothing.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.failures == self.gpu.failures()
     }
 
     /// Bytes of weights on the device.

@@ -156,7 +156,7 @@ impl Session {
                 &mut seconds,
             )
             .await;
-        // A failed or cancelled render keeps the networks: their slots say for themselves what they hold.
+        // A failed or cancelled render keeps the networks: their slots say for themselves what they hold (but see `Networks::is_sound`).
         self.keep_networks(mixer.base().sha256().await?, networks);
         result.map(|mut rendered| {
             rendered.seconds = seconds;

@@ -204,7 +204,9 @@ impl Session {
     pub(crate) async fn networks_for(&mut self, mixer: &Mixer) -> Result<Networks, EngineError> {
         let key = mixer.base().sha256().await?;
         match self.networks.take() {
-            Some((held, networks)) if held == key && networks.family == mixer.base().family => Ok(networks),
+            Some((held, networks)) if held == key && networks.is_sound() && networks.family == mixer.base().family => {
+                Ok(networks)
+            }
             // Dropped before the next is built: two models need not fit side by side.
             other => {
                 self.cache.clear();

@@ -29,6 +29,8 @@ pub struct Cache {
 struct Inner {
     /// Counts recipes.
     round: u64,
+    /// Errors the device had reported when the recipe began.
+    failures: u64,
     bytes: u64,
     /// By checksum of the file and name of the tensor.
     inputs: HashMap<(String, String), Input>,
@@ -76,7 +78,7 @@ impl Cache {
     /// Forgets everything.
     pub fn clear(&self) {
         let mut inner = self.lock();
-        *inner = Inner { round: inner.round, counts: inner.counts, ..Inner::default() };
+        *inner = Inner { round: inner.round, failures: inner.failures, counts: inner.counts, ..Inner::default() };
     }
 
     /// Lets go of the inputs and keeps none until [`Cache::clear`]: the device has no room for them beside the model. What was found out about
@@ -97,9 +99,14 @@ impl Cache {
         self.lock().counts
     }
 
-    /// A new recipe begins.
-    pub(crate) fn begin_round(&self) {
-        self.lock().round += 1;
+    /// A new recipe begins, on a device that has reported `failures` errors. New ones since the last recipe: what was kept may hold nothing.
+    pub(crate) fn begin_round(&self, failures: u64) {
+        if self.lock().failures != failures {
+            self.clear();
+        }
+        let mut inner = self.lock();
+        inner.round += 1;
+        inner.failures = failures;
     }
 
     /// A file's tensor, if it is there.
@@ -218,7 +225,7 @@ mod tests {
         let gpu = &devices()[0];
         let flat = || Flat::empty(gpu, "input", 1024, Kind::F32).expect("small");
         let cache = Cache::new(3 * 4096);
-        cache.begin_round();
+        cache.begin_round(0);
         for name in ["a", "b", "c", "d"] {
             assert!(cache.input("sum", name).is_none());
             cache.keep_input("sum", name, &flat());
@@ -227,7 +234,7 @@ mod tests {
         assert!(cache.input("sum", "d").is_none() && cache.input("other", "a").is_none());
         // "a" and "b" are used again, "c" is not, for two recipes.
         for _ in 0..2 {
-            cache.begin_round();
+            cache.begin_round(0);
             assert!(cache.input("sum", "a").is_some() && cache.input("sum", "b").is_some());
         }
         cache.keep_input("sum", "d", &flat());
@@ -240,5 +247,8 @@ mod tests {
         assert!(cache.bytes() == 0 && cache.input("sum", "a").is_none());
         cache.keep_input("sum", "a", &flat());
         assert!(cache.input("sum", "a").is_some());
+        // The device failed meanwhile.
+        cache.begin_round(1);
+        assert!(cache.input("sum", "a").is_none());
     }
 }

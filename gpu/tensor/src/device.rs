@@ -47,7 +47,15 @@ pub struct Gpu {
     pub tier: Tier,
     stated_memory: Option<u64>,
     pipelines: Mutex<HashMap<PipelineKey, Arc<Pipeline>>>,
-    failure: Arc<Mutex<Option<String>>>,
+    failures: Arc<Mutex<Failures>>,
+}
+
+/// Errors that the device reported without being asked.
+#[derive(Default)]
+struct Failures {
+    /// The first one that nobody was told of.
+    first: Option<String>,
+    count: u64,
 }
 
 /// True for adapters that compute on a CPU.
@@ -107,14 +115,15 @@ impl Gpu {
     ) -> Gpu {
         let info = adapter.get_info();
         let tier = tier.unwrap_or(if is_software(&info) { Tier::Cpu } else { Tier::Gpu });
-        let failure = Arc::new(Mutex::new(None));
-        let slot = failure.clone();
+        let failures = Arc::new(Mutex::new(Failures::default()));
+        let slot = failures.clone();
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-            slot.get_or_insert_with(|| error.to_string().lines().take(14).collect::<Vec<_>>().join(" "));
+            slot.count += 1;
+            slot.first.get_or_insert_with(|| error.to_string().lines().take(14).collect::<Vec<_>>().join(" "));
         }));
         let limits = device.limits();
-        Gpu { device, queue, info, limits, tier, stated_memory, pipelines: Mutex::default(), failure }
+        Gpu { device, queue, info, limits, tier, stated_memory, pipelines: Mutex::default(), failures }
     }
 
     /// Bytes that a model may take on this device, where that is known: what was stated ([`DeviceOptions::memory`], `ADMIX_DEVICE_MEMORY` in
@@ -153,10 +162,16 @@ impl Gpu {
 
     /// The first error the device reported since the last call, if any.
     pub fn take_failure(&self) -> Result<(), TensorError> {
-        match self.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        match self.failures.lock().unwrap_or_else(PoisonError::into_inner).first.take() {
             Some(text) => Err(TensorError::Device(text)),
             None => Ok(()),
         }
+    }
+
+    /// How many errors the device has reported. What was written before the count rose may have come to nothing: who keeps buffers from one piece of
+    /// work to the next compares.
+    pub fn failures(&self) -> u64 {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).count
     }
 
     /// The pipeline of a shader variant, compiled at first use. `reads` and `writes` count its storage buffers: binding 0 is the uniform

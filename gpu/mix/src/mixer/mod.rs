@@ -208,7 +208,7 @@ impl Mixer {
     /// another. The values are the same bits with and without.
     pub fn with_cache(mut self, cache: Option<Arc<Cache>>) -> Mixer {
         if let Some(cache) = &cache {
-            cache.begin_round();
+            cache.begin_round(self.gpu.failures());
         }
         self.cache = cache;
         self
