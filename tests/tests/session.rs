@@ -59,8 +59,7 @@ fn a_failed_device_is_trusted_with_nothing() {
     let small = Tensor::empty(&gpu, "small", 1, 4).expect("small");
     let count = |fails: bool| {
         let (gpu, small, totals) = (gpu.clone(), small.clone(), totals.clone());
-        let mut control = Control::default();
-        control.listener = Some(Box::new(move |progress| {
+        let listener = move |progress| {
             if let Progress::Weights { done, total } = progress {
                 // Writes begin at multiples of four.
                 if fails && done > 0 && done < total {
@@ -68,8 +67,8 @@ fn a_failed_device_is_trusted_with_nothing() {
                 }
                 totals.lock().expect("one thread").push(total);
             }
-        }));
-        control
+        };
+        Control { listener: Some(Box::new(listener)), ..Control::default() }
     };
     let failed = pollster::block_on(session.render(&recipe, &Given::default(), &mut count(true)));
     assert!(matches!(failed, Err(EngineError::Tensor(_))), "the render says that the device failed");

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{capture, command, find, root, run as run_command};
+use crate::process::{capture, command, find, run as run_command};
 
 /// What the packages are wanted for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,8 +38,6 @@ const WINDOW: &[&str] = &[
     "libwayland-cursor0",
     "fonts-dejavu-core",
 ];
-/// A screen in memory and a camera for it.
-const WINDOW_TESTS: &[&str] = &["xvfb", "xauth", "imagemagick"];
 const BROWSER_TESTS: &[&str] = &["chromium"];
 const NODE: &[&str] = &["nodejs", "npm"];
 const WEB: &[&str] = &["binaryen", "brotli"];
@@ -82,16 +80,9 @@ pub fn is_debian() -> bool {
 }
 
 fn debian_packages(need: Need) -> Vec<&'static str> {
-    let test_files = |names: &[&str]| names.iter().any(|name| root().join(name).exists());
     let mut packages = Vec::new();
     match need {
-        Need::Run => packages.extend([VULKAN, WINDOW].concat()),
-        Need::Test => {
-            packages.extend([VULKAN, WINDOW].concat());
-            if test_files(&["tests/window", "tests/tests/window.rs"]) {
-                packages.extend(WINDOW_TESTS);
-            }
-        }
+        Need::Run | Need::Test => packages.extend([VULKAN, WINDOW].concat()),
         Need::Browser => {
             packages.extend(BROWSER_TESTS);
             // Node from elsewhere brings its own npm, and Debian's would not go with it.
