@@ -1,12 +1,18 @@
 //! What the canvas shows: the picture on its way, the last finished one, and another to compare with.
 
-use egui::{Align2, Color32, Context, Rect, Sense, Stroke, StrokeKind, TextureHandle, Ui, pos2, vec2};
+use egui::{
+    Align2, Color32, Context, EventFilter, Key, Rect, Sense, Stroke, StrokeKind, TextureHandle, Ui, pos2, vec2,
+};
 use serde::{Deserialize, Serialize};
 
+use super::differs::differences;
 use super::history::{History, upload};
 use super::theme::palette;
-use super::widgets::caption;
+use super::widgets::{caption, focus_mark};
 use crate::session::{Live, Stage};
+
+/// How far an arrow key moves the wipe, of the picture's width.
+const KEY_WIPE: f32 = 0.02;
 
 /// How two pictures are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,7 +121,9 @@ impl Canvas {
         }
         // What is on its way is shown alone; the comparison comes back with the finished picture.
         let is_final = self.hovered.is_none() && self.preview.is_none() && self.scrub.is_none();
-        let other = self.other.filter(|_| is_final).and_then(|id| history.get(id));
+        let compared = self.other.filter(|_| is_final).zip(self.shown);
+        let names = compared.map_or_else(Default::default, |(other, shown)| names(history, shown, other));
+        let other = compared.and_then(|(id, _)| history.get(id));
         let other = other.and_then(|e| e.textures(ui.ctx()).first().cloned());
 
         match (&pictures[..], other) {
@@ -128,7 +136,7 @@ impl Canvas {
                     p.soft,
                 );
             }
-            ([one, ..], Some(other)) => self.compared(ui, space, one, &other, &response),
+            ([one, ..], Some(other)) => self.compared(ui, space, [one, &other], &names, &response),
             ([one], None) => {
                 let at = fit(space, one.size_vec2());
                 draw(ui, at, one);
@@ -148,6 +156,7 @@ impl Canvas {
         if let Some(live) = live {
             progress(ui, rect, live);
         }
+        focus_mark(ui, &response, 0.0);
     }
 
     /// Keeps the newest preview as a texture while its work runs.
@@ -169,18 +178,32 @@ impl Canvas {
         }
     }
 
-    fn compared(&mut self, ui: &Ui, space: Rect, a: &TextureHandle, b: &TextureHandle, response: &egui::Response) {
+    /// Both pictures. Their names stand at the lower edge: messages come at the upper one.
+    fn compared(
+        &mut self,
+        ui: &Ui,
+        space: Rect,
+        [a, b]: [&TextureHandle; 2],
+        names: &[String; 2],
+        response: &egui::Response,
+    ) {
         let p = palette(ui);
         let painter = ui.painter();
-        let name = self.other.map_or(String::new(), |id| format!("B: picture {id}"));
+        let name = |at: Rect, right: bool, text: &str| {
+            let (corner, anchor) = match right {
+                false => (at.left_bottom() + vec2(6.0, -6.0), Align2::LEFT_BOTTOM),
+                true => (at.right_bottom() - vec2(6.0, 6.0), Align2::RIGHT_BOTTOM),
+            };
+            caption(painter, corner, anchor, text);
+        };
         if self.mode == Compare::SideBySide {
             let half = vec2(space.width() / 2.0 - 6.0, space.height());
             let left = fit(Rect::from_min_size(space.min, half), a.size_vec2());
             let right = fit(Rect::from_min_size(pos2(space.center().x + 6.0, space.top()), half), b.size_vec2());
             draw(ui, left, a);
             draw(ui, right, b);
-            caption(painter, left.left_top() + vec2(6.0, 6.0), Align2::LEFT_TOP, "A: on show");
-            caption(painter, right.left_top() + vec2(6.0, 6.0), Align2::LEFT_TOP, &name);
+            name(left, false, &names[0]);
+            name(right, false, &names[1]);
             return;
         }
         let at = fit(space, a.size_vec2());
@@ -189,6 +212,13 @@ impl Canvas {
         {
             self.wipe = ((pointer.x - at.left()) / at.width()).clamp(0.0, 1.0);
         }
+        if response.has_focus() {
+            let arrows = EventFilter { horizontal_arrows: true, ..Default::default() };
+            ui.memory_mut(|m| m.set_focus_lock_filter(response.id, arrows));
+            let presses = |key| ui.input(|i| i.num_presses(key)) as f32;
+            let by = presses(Key::ArrowRight) - presses(Key::ArrowLeft);
+            self.wipe = (self.wipe + by * KEY_WIPE).clamp(0.0, 1.0);
+        }
         draw(ui, at, a);
         let x = at.left() + at.width() * self.wipe;
         let clip = painter.with_clip_rect(Rect::from_min_max(pos2(x, at.top()), at.max));
@@ -196,8 +226,11 @@ impl Canvas {
         clip.image(b.id(), at, whole, Color32::WHITE);
         painter.vline(x, at.y_range(), Stroke::new(2.0, p.fill));
         painter.circle(pos2(x, at.center().y), 9.0, p.fill, Stroke::new(2.0, p.on_fill));
-        caption(painter, at.left_top() + vec2(6.0, 6.0), Align2::LEFT_TOP, "A: on show");
-        caption(painter, at.right_top() + vec2(-6.0, 6.0), Align2::RIGHT_TOP, &name);
+        name(at, false, &names[0]);
+        // Where both do not fit beside each other the second stands above the first.
+        let is_tight = names.iter().map(|n| n.chars().count()).sum::<usize>() as f32 * 7.5 > at.width() - 40.0;
+        let up = if is_tight { vec2(0.0, -30.0) } else { egui::Vec2::ZERO };
+        name(at.translate(up), true, &names[1]);
         if response.hovered() {
             ui.ctx().set_cursor_icon(egui::CursorIcon::ResizeHorizontal);
         }
@@ -218,6 +251,15 @@ impl Canvas {
     }
 }
 
+/// What compared pictures are called: which is which, and what each has that the other has not.
+fn names(history: &mut History, shown: u64, other: u64) -> [String; 2] {
+    let recipe = |history: &mut History, id| history.get(id).map(|e| e.recipe.clone());
+    let Some((a, b)) = recipe(history, shown).zip(recipe(history, other)) else { return Default::default() };
+    let named = |name: &str, text: String| if text.is_empty() { name.to_owned() } else { format!("{name}: {text}") };
+    let place = if other < shown { "before" } else { "later" };
+    [named("on show", differences(&a, &b)), named(place, differences(&b, &a))]
+}
+
 /// The largest rectangle of these proportions in the middle of `space`.
 pub fn fit(space: Rect, size: egui::Vec2) -> Rect {
     let scale = (space.width() / size.x.max(1.0)).min(space.height() / size.y.max(1.0)).max(0.0);
@@ -235,7 +277,7 @@ fn progress(ui: &Ui, rect: Rect, live: &Live) {
     let p = palette(ui);
     let (part, text) = match live.stage {
         Stage::Starting => (0.0, "opening files".to_string()),
-        Stage::Weights { done, total } => (ratio(done, total), format!("weights {done}/{total}")),
+        Stage::Weights { done, total } => (ratio(done, total), format!("mixing weights {done}/{total}")),
         Stage::Text => (0.0, "reading the prompt".into()),
         Stage::Step { done, total } => {
             let left = live.seconds_left().filter(|s| *s >= 0.05);

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// The prompt of a first start.
 pub const FIRST_PROMPT: &str = "red apple";
 
+/// The merge whose weights are shares however many models it has: what they leave is the share of what they are mixed into.
+const SUM: &str = "weighted_sum";
+
 /// The settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Document {
@@ -114,11 +117,20 @@ impl Document {
         });
     }
 
-    /// One more model in a stage.
+    /// One more model in a stage. Where weights are shares all parts give way alike: of two halves and a third model come three thirds.
     pub fn add_model(&mut self, at: usize, reference: &str) {
-        if let Some(stage) = self.recipe.merge.get_mut(at) {
-            stage.models.push(ModelUse::new(reference, 0.5));
+        let Some(stage) = self.recipe.merge.get_mut(at) else { return };
+        let mut weight = 0.5;
+        if stage.method == SUM {
+            // What is mixed into is a part too.
+            let parts = stage.models.len() as f64 + 1.0;
+            let thousandths = |w: f64| (w * 1000.0).round() / 1000.0;
+            for model in &mut stage.models {
+                model.weight = thousandths(model.weight * parts / (parts + 1.0));
+            }
+            weight = thousandths(1.0 / (parts + 1.0));
         }
+        stage.models.push(ModelUse::new(reference, weight));
     }
 
     /// Takes a model out of a stage: a stage that it leaves without enough of them gets the first method that the rest suffices for.
@@ -201,22 +213,25 @@ impl Document {
         }
     }
 
-    /// What is mixed, in a line: "mini 70 + flat 30, ink 0.8".
+    /// What is mixed, in a line: "mini 70 + flat 30, ink 0.8". Weights by block and shares beyond 0 to 100 are named.
     pub fn summary(&self) -> String {
         let short = |r: &str| crate::io::catalogue::short(r);
         let mut out = short(&self.recipe.base.reference);
         for (at, stage) in self.recipe.merge.iter().enumerate() {
-            match &stage.models[..] {
-                [one] if self.is_between_at(at) => {
-                    let percent = (one.weight * 100.0).round();
-                    out = match at {
-                        0 => format!("{out} {} + {} {percent}", 100.0 - percent, short(&one.source.reference)),
-                        _ => format!("({out}) {} + {} {percent}", 100.0 - percent, short(&one.source.reference)),
-                    };
+            match self.percents_at(at) {
+                Some(percents) => {
+                    out = if at == 0 { out } else { format!("({out})") };
+                    out.push_str(&format!(" {}", percents[0]));
+                    for (model, percent) in stage.models.iter().zip(&percents[1..]) {
+                        out.push_str(&format!(" + {} {percent}", short(&model.source.reference)));
+                    }
+                    if percents.iter().any(|p| !(0..=100).contains(p)) {
+                        out.push_str(" extrapolated");
+                    }
                 }
-                models => {
+                None => {
                     let has_weights = method(&stage.method).is_ok_and(|m| m.weighted());
-                    for model in models {
+                    for model in &stage.models {
                         out.push_str(&format!(" + {}", short(&model.source.reference)));
                         if has_weights {
                             out.push_str(&format!(" x {:.2}", model.weight));
@@ -224,13 +239,32 @@ impl Document {
                     }
                 }
             }
+            out.push_str(if stage.blocks.is_empty() { "" } else { " by block" });
         }
         for (adapter, on) in self.recipe.adapters.iter().zip(&self.on) {
             if *on {
                 out.push_str(&format!(", {} {:.2}", short(&adapter.source.reference), adapter.weight));
+                out.push_str(if adapter.blocks.is_empty() { "" } else { " by block" });
             }
         }
         out
+    }
+
+    /// What a stage is mixed into, by the names of its models: "mini + fluent-3d".
+    pub fn names_below(&self, at: usize) -> String {
+        let models = self.recipe.merge.iter().take(at).flat_map(|s| s.models.iter().map(|m| &m.source));
+        let names = std::iter::once(&self.recipe.base).chain(models).map(|r| crate::io::catalogue::short(&r.reference));
+        names.collect::<Vec<_>>().join(" + ")
+    }
+
+    /// Shares in whole percent where a stage's weights are shares: of what it is mixed into, then of its models. Together they are 100.
+    pub fn percents_at(&self, at: usize) -> Option<Vec<i64>> {
+        let stage = self.recipe.merge.get(at)?;
+        let is_shared = self.is_between_at(at) || stage.method == SUM;
+        is_shared.then(|| {
+            let models: Vec<i64> = stage.models.iter().map(|m| (m.weight * 100.0).round() as i64).collect();
+            std::iter::once(100 - models.iter().sum::<i64>()).chain(models).collect()
+        })
     }
 
     /// True where the second model's weight is a share, so that the first has the rest.
@@ -266,6 +300,21 @@ impl Document {
             }
             prompt.push_str(words);
         }
+    }
+
+    /// A click on a trigger: what the prompt has goes, what it has not comes.
+    pub fn toggle_in_prompt(&mut self, words: &str) {
+        if !triggers::holds(self.recipe.sample.prompt.as_deref().unwrap_or_default(), words) {
+            return self.add_to_prompt(words);
+        }
+        let prompt = self.recipe.sample.prompt.get_or_insert_default();
+        let parts: Vec<&str> = prompt.split(',').collect();
+        let kept: Vec<&str> = parts.iter().copied().filter(|part| part.trim() != words.trim()).collect();
+        *prompt = match kept.len() < parts.len() {
+            true => kept.join(",").trim_start().to_owned(),
+            // In the middle of other words.
+            false => triggers::without(prompt, words),
+        };
     }
 
     /// Takes triggers out of the prompt again: parts between commas that are nothing but one of them.
@@ -334,6 +383,41 @@ mod tests {
         assert!(d.is_mixed());
         d.set_second(None);
         assert!(d.recipe.merge.is_empty());
+    }
+
+    #[test]
+    fn shares_of_three_are_thirds_and_named() {
+        let mut d = Document::default();
+        d.set_second(Some("builtin:flat"));
+        d.add_model(0, "builtin:twemoji");
+        assert_eq!(d.summary(), "mini 34 + flat 33 + twemoji 33");
+        d.add_model(0, "x");
+        assert_eq!(d.percents_at(0), Some(vec![25, 25, 25, 25]));
+        d.recipe.merge[0].models.truncate(1);
+        d.recipe.merge[0].models[0].weight = 1.5;
+        d.recipe.merge[0].blocks.insert("unet.mid".into(), 0.5);
+        assert_eq!(d.summary(), "mini -50 + flat 150 extrapolated by block");
+        d.add_stage("y");
+        assert_eq!((d.names_below(0), d.names_below(1)), ("mini".into(), "mini + flat".into()));
+        // Where weights are no shares nothing is scaled.
+        d.set_method(0, "ties", &[]);
+        d.add_model(0, "z");
+        assert_eq!((d.recipe.merge[0].models[0].weight, d.percents_at(0)), (1.5, None));
+    }
+
+    #[test]
+    fn a_click_on_a_trigger_turns_it_over() {
+        let mut d = Document::default();
+        let mut click = |prompt: &str| {
+            d.recipe.sample.prompt = Some(prompt.into());
+            d.toggle_in_prompt("night");
+            d.recipe.sample.prompt.clone().unwrap_or_default()
+        };
+        assert_eq!(click("nightmare"), "nightmare, night");
+        assert_eq!(click("a cat, night, red"), "a cat, red");
+        assert_eq!(click("night, trees"), "trees");
+        assert_eq!(click("a night sky, nightmare"), "a sky, nightmare");
+        assert_eq!(click("night"), "");
     }
 
     #[test]

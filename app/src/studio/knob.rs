@@ -1,8 +1,15 @@
 //! A technique's knob, whichever registry it comes from, and its value in a recipe.
 
+use std::ops::RangeInclusive;
+
 pub use admix_engine::mix::Knob;
 use admix_engine::mix::recipe::Knobs;
 use serde_json::Value;
+
+/// What an adapter's weight can be set to: concept sliders go far.
+pub const ADAPTER_WEIGHT: RangeInclusive<f64> = -20.0..=20.0;
+/// What a model's weight in a merge can be set to.
+pub const MODEL_WEIGHT: RangeInclusive<f64> = -10.0..=10.0;
 
 /// A knob as the studio turns it: its value in a recipe.
 pub trait InRecipe {

@@ -50,21 +50,39 @@ fn large(studio: &mut Studio, ui: &mut Ui) {
     CentralPanel::default().frame(Frame::NONE).show(ui, |ui| tiles::show(studio, ui));
 }
 
+/// The picture, the panel that is chosen under it, and at the very bottom the choice: there it stays where it is whatever is chosen.
 fn small(studio: &mut Studio, ui: &mut Ui) {
     let frame = padded(ui);
-    let half = ui.available_height() * 0.48;
-    Panel::bottom("panels").resizable(true).default_size(half).min_size(120.0).frame(frame).show(ui, |ui| {
-        ui.horizontal_wrapped(|ui| {
-            for (i, pane) in PANES.iter().enumerate() {
-                // On a narrow screen the canvas is above: its tab is the prompt.
-                let name = if *pane == Pane::Canvas { "Prompt" } else { pane.name() };
-                ui.selectable_value(&mut studio.prefs.narrow_tab, i, name);
-            }
+    Panel::bottom("tabs").resizable(false).frame(frame).show(ui, |ui| tabs(studio, ui));
+    let pane = PANES.get(studio.prefs.narrow_tab).copied().unwrap_or(Pane::Canvas);
+    if pane == Pane::Canvas {
+        // As high as it is, so that the picture has the rest.
+        Panel::bottom("prompt").resizable(false).frame(frame).show(ui, |ui| panels::prompt::show(studio, ui));
+    } else {
+        let (half, most) = (ui.available_height() * 0.5, (ui.available_height() - 120.0).max(120.0));
+        let panel = Panel::bottom("panels").resizable(true).default_size(half).size_range(120.0..=most);
+        panel.frame(frame).show(ui, |ui| {
+            // One height for all of them, however little is in one.
+            ui.set_min_height(ui.available_height());
+            tiles::show_one(studio, ui, pane);
         });
-        match PANES.get(studio.prefs.narrow_tab) {
-            None | Some(Pane::Canvas) => panels::prompt::show(studio, ui),
-            Some(pane) => tiles::show_one(studio, ui, *pane),
+    }
+    CentralPanel::default().frame(Frame::NONE).show(ui, |ui| panels::stage::picture(studio, ui));
+}
+
+fn tabs(studio: &mut Studio, ui: &mut Ui) {
+    ui.horizontal(|ui| {
+        if ui.available_width() < 440.0 {
+            ui.spacing_mut().item_spacing.x = 1.0;
+            ui.spacing_mut().button_padding.x = 6.0;
+        }
+        for (i, pane) in PANES.iter().enumerate() {
+            // On a narrow screen the canvas is above: its tab is the prompt.
+            let name = if *pane == Pane::Canvas { "Prompt" } else { pane.name() };
+            ui.selectable_value(&mut studio.prefs.narrow_tab, i, name);
+        }
+        if studio.prefs.narrow_tab != 0 {
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| panels::prompt::short(studio, ui));
         }
     });
-    CentralPanel::default().frame(Frame::NONE).show(ui, |ui| panels::stage::picture(studio, ui));
 }

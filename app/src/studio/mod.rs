@@ -6,6 +6,7 @@ mod canvas;
 mod cards;
 mod carried;
 mod description;
+mod differs;
 mod document;
 mod fixes;
 mod frame;

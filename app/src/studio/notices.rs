@@ -1,12 +1,14 @@
 //! Errors and other news, shown over the canvas until they are read.
 
+use std::collections::HashSet;
+
 use egui::{Align2, RichText, Ui, vec2};
 
 use super::theme::palette;
 use super::widgets::{Icon, icon_button};
 
 /// How grave it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Good to know.
     Info,
@@ -64,9 +66,9 @@ struct Notice {
     since: Option<f64>,
 }
 
-/// The messages on show.
+/// The messages on show, and the warnings that were closed: every picture made the same way would bring them again.
 #[derive(Default)]
-pub struct Notices(Vec<Notice>);
+pub struct Notices(Vec<Notice>, HashSet<String>);
 
 /// Seconds after which good news leaves.
 const LIFETIME: f64 = 6.0;
@@ -76,14 +78,20 @@ const MOST: usize = 4;
 impl Notices {
     /// Shows a message, with details a line each.
     pub fn add(&mut self, level: Level, title: impl Into<String>, lines: Vec<String>) {
-        let title = title.into();
+        self.put(level, title.into(), lines, None);
+    }
+
+    fn put(&mut self, level: Level, title: String, lines: Vec<String>, fix: Option<Fix>) {
         match level {
             Level::Info => log::info!("{title}"),
             Level::Warning => log::warn!("{title}"),
             Level::Error => log::error!("{title}"),
         }
         self.0.retain(|n| n.title != title);
-        self.0.push(Notice { level, title, lines, fix: None, since: None });
+        if level == Level::Warning && self.1.contains(&title) {
+            return;
+        }
+        self.0.push(Notice { level, title, lines, fix, since: None });
         if self.0.len() > MOST {
             self.0.remove(0);
         }
@@ -96,18 +104,12 @@ impl Notices {
 
     /// A failure with what puts it right.
     pub fn error_with(&mut self, title: impl Into<String>, fix: Option<Fix>) {
-        self.error(title);
-        if let Some(last) = self.0.last_mut() {
-            last.fix = fix;
-        }
+        self.put(Level::Error, title.into(), Vec::new(), fix);
     }
 
     /// Something is not as asked, with what puts it right.
     pub fn warn_with(&mut self, title: impl Into<String>, lines: Vec<String>, fix: Option<Fix>) {
-        self.add(Level::Warning, title, lines);
-        if let Some(last) = self.0.last_mut() {
-            last.fix = fix;
-        }
+        self.put(Level::Warning, title.into(), lines, fix);
     }
 
     /// Good news.
@@ -129,10 +131,15 @@ impl Notices {
         let area = egui::Area::new(egui::Id::unique("notices"))
             .fixed_pos(rect.center_top() + vec2(0.0, 10.0))
             .pivot(Align2::CENTER_TOP)
-            .order(egui::Order::Foreground);
+            // Under what lies over the whole window, and dimmed with everything else.
+            .order(egui::Order::Middle);
         area.show(ui.ctx(), |ui| {
             ui.set_max_width((rect.width() - 24.0).clamp(180.0, 560.0));
-            for (i, notice) in self.0.iter_mut().enumerate() {
+            // Errors first: what leaves by itself is below them and does not move their buttons.
+            let mut order: Vec<usize> = (0..self.0.len()).collect();
+            order.sort_by_key(|i| std::cmp::Reverse(self.0[*i].level));
+            for i in order {
+                let notice = &mut self.0[i];
                 let color = match notice.level {
                     Level::Info => p.good,
                     Level::Warning => p.warn,
@@ -170,7 +177,10 @@ impl Notices {
             }
         });
         if let Some(i) = closed {
-            self.0.remove(i);
+            let closed = self.0.remove(i);
+            if closed.level == Level::Warning {
+                self.1.insert(closed.title);
+            }
         }
         self.0.retain(|n| n.since.is_none_or(|since| now - since < LIFETIME));
         chosen

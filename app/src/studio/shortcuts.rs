@@ -19,6 +19,23 @@ pub struct Command {
     pub act: fn(&mut Studio),
 }
 
+impl Command {
+    /// Its keys, by the names they have on this system's keyboards.
+    pub fn shown_keys(&self, context: &Context) -> String {
+        match &self.shortcut {
+            Some(shortcut) => context.format_shortcut(shortcut),
+            None if context.os().is_mac() => self.keys.replace("Ctrl+", "Cmd+"),
+            None => self.keys.into(),
+        }
+    }
+}
+
+/// A tooltip with the keys of the command of that name: "Undo (Ctrl+Z)".
+pub fn with_keys(ui: &egui::Ui, text: &str, command: &str) -> String {
+    let found = COMMANDS.iter().rev().find(|c| c.name == command);
+    found.map_or_else(|| text.into(), |c| format!("{text} ({})", c.shown_keys(ui.ctx())))
+}
+
 const fn by_name(name: &'static str, act: fn(&mut Studio)) -> Command {
     Command { name, keys: "", shortcut: None, act }
 }
@@ -41,7 +58,7 @@ pub const COMMANDS: &[Command] = &[
     key("Live on or off", "Ctrl+L", COMMAND, Key::L, |s| s.set_live(!s.prefs.live)),
     // Before undo: of two keys that fit, the one with more modifiers has to be asked first.
     key("Redo", "Ctrl+Shift+Z", Modifiers { shift: true, ..COMMAND }, Key::Z, |s| s.redo()),
-    key("Redo (Ctrl+Y)", "Ctrl+Y", COMMAND, Key::Y, |s| s.redo()),
+    key("Redo", "Ctrl+Y", COMMAND, Key::Y, |s| s.redo()),
     key("Undo", "Ctrl+Z", COMMAND, Key::Z, |s| s.undo()),
     key("Compare with the picture before", "Ctrl+D", COMMAND, Key::D, |s| s.compare_with_last()),
     key("Compare: wipe", "M", NONE, Key::M, |s| s.compare_as(Compare::Wipe)),
@@ -89,6 +106,9 @@ pub const POINTER: &[(&str, &str)] = &[
     ("Drag on a comparison", "Move the wipe"),
     ("Drag across block bars", "Draw weights by block; double-click: all alike"),
     ("Drag a panel's heading", "Move the panel; its edges resize it"),
+    ("Tab, then arrow keys", "On block bars: choose and turn; on a comparison: the wipe"),
+    ("Shift+F10", "The menu of what has the keyboard"),
+    ("B, Delete on a history picture", "Compare it; take it away"),
     ("Drop files anywhere", "Shelf, settings of a picture, or a recipe"),
     ("Ctrl+Up, Ctrl+Down", "In a prompt: more or less weight for the word"),
 ];
@@ -110,9 +130,13 @@ impl Studio {
         }
     }
 
-    /// Escape: the nearest thing that can be left. A running render first, then the comparison, then the strip.
+    /// Escape: the nearest thing that can be left. What lies over everything first, then a running render, the comparison, the strip.
     fn step_back(&mut self) {
-        if self.desk.live().is_some_and(|l| l.purpose == crate::session::Purpose::Asked) {
+        if self.suggest.editing.is_some() {
+            self.close_card();
+        } else if self.details.take().is_some() {
+            // A file's card is closed.
+        } else if self.desk.live().is_some_and(|l| l.purpose == crate::session::Purpose::Asked) {
             self.desk.cancel(false);
         } else if self.canvas.other.is_some() {
             self.canvas.other = None;

@@ -50,7 +50,7 @@ const LIGHT: Palette = Palette {
     ink: Color32::from_rgb(0x1d, 0x20, 0x26),
     soft: Color32::from_rgb(0x5d, 0x62, 0x70),
     line: Color32::from_rgb(0xd0, 0xd0, 0xc8),
-    fill: Color32::from_rgb(0xd9, 0x64, 0x1a),
+    fill: Color32::from_rgb(0xb8, 0x4f, 0x0f),
     on_fill: Color32::WHITE,
     good: Color32::from_rgb(0x1e, 0x7d, 0x45),
     warn: Color32::from_rgb(0x94, 0x62, 0x00),
@@ -87,7 +87,8 @@ fn visuals(theme: Theme) -> Visuals {
     let states = &mut v.widgets;
     for (state, fill, edge, text) in [
         (&mut states.noninteractive, p.panel, p.line, p.ink),
-        (&mut states.inactive, between(p.panel, p.soft, 0.16), Color32::TRANSPARENT, p.ink),
+        // Text fields are told from the panel by this line.
+        (&mut states.inactive, between(p.panel, p.soft, 0.16), p.line, p.ink),
         (&mut states.hovered, between(p.panel, p.soft, 0.30), p.soft, p.ink),
         (&mut states.active, between(p.panel, p.fill, 0.55), p.fill, p.ink),
         (&mut states.open, between(p.panel, p.soft, 0.22), p.line, p.ink),
@@ -115,6 +116,8 @@ pub fn install(context: &egui::Context) {
         style.spacing.menu_margin = Margin::same(8);
         style.spacing.slider_rail_height = 5.0;
         style.spacing.tooltip_width = 340.0;
+        // Bars beside what they scroll, not over it.
+        style.spacing.scroll.floating_allocated_width = 8.0;
         style.text_styles = [
             (TextStyle::Small, FontId::new(11.0, FontFamily::Proportional)),
             (TextStyle::Body, FontId::new(13.5, FontFamily::Proportional)),
@@ -124,4 +127,33 @@ pub fn install(context: &egui::Context) {
         ]
         .into();
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// WCAG 2.2's contrast of two colours.
+    fn contrast(a: Color32, b: Color32) -> f32 {
+        let luminance = |c: Color32| {
+            let [r, g, b, _] = egui::Rgba::from(c).to_array();
+            0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05
+        };
+        let (a, b) = (luminance(a), luminance(b));
+        a.max(b) / a.min(b)
+    }
+
+    #[test]
+    fn text_can_be_read() {
+        for p in [DARK, LIGHT] {
+            // WCAG's level AA for text of ordinary size; a line around a field has to be seen, not read.
+            for (text, ground) in [(p.on_fill, p.fill), (p.fill, p.panel), (p.ink, p.panel), (p.soft, p.panel)] {
+                assert!(contrast(text, ground) >= 4.5, "{text:?} on {ground:?}: {}", contrast(text, ground));
+            }
+            for text in [p.good, p.warn, p.bad] {
+                assert!(contrast(text, p.panel) >= 4.5, "{text:?}: {}", contrast(text, p.panel));
+            }
+            assert!(contrast(p.line, p.well) >= 1.4, "{:?} around fields", p.line);
+        }
+    }
 }

@@ -1,12 +1,20 @@
 //! The adapters of the mix: a card each, with weight, reach and triggers.
 
-use egui::{RichText, Ui};
+use admix_engine::select::triggers;
+use egui::{CollapsingHeader, RichText, Ui};
 
+use super::shelf::TRIGGER;
 use crate::io::catalogue::short;
 use crate::studio::Studio;
+use crate::studio::knob::ADAPTER_WEIGHT;
 use crate::studio::study::Setting;
 use crate::studio::theme::palette;
-use crate::studio::widgets::{Icon, block_curve, chip, icon_button, number_row};
+use crate::studio::widgets::{Icon, Reach, block_curve, chip, icon_button, number_row};
+
+/// How far a weight goes.
+fn weights() -> Reach {
+    Reach::new(-2.0..=2.0, ADAPTER_WEIGHT)
+}
 
 /// Draws the adapters of the mix.
 pub fn adapters(studio: &mut Studio, ui: &mut Ui) {
@@ -20,9 +28,9 @@ pub fn adapters(studio: &mut Studio, ui: &mut Ui) {
     let (mut moved, mut removed, mut words, mut strip) = (None, None, None, None);
     for at in 0..count {
         let reference = studio.document.recipe.adapters[at].source.reference.clone();
-        let (fit, sound, triggers, limit) = match studio.shelf.find(&reference) {
-            Some(item) => (item.line(), item.is_sound(), item.triggers().to_vec(), 2.0_f64),
-            None => ("not on the shelf".into(), false, Vec::new(), 2.0_f64),
+        let (fit, sound, triggers) = match studio.shelf.find(&reference) {
+            Some(item) => (item.line(), item.is_sound(), item.triggers().to_vec()),
+            None => ("not on the shelf".into(), false, Vec::new()),
         };
         ui.push_id(("adapter", &reference), |ui| {
             egui::Frame::group(ui.style()).inner_margin(8.0).corner_radius(8.0).show(ui, |ui| {
@@ -51,10 +59,7 @@ pub fn adapters(studio: &mut Studio, ui: &mut Ui) {
                 let adapter = &mut studio.document.recipe.adapters[at];
                 ui.add_enabled_ui(on, |ui| {
                     let help = "How strongly it acts; 1 is as its author meant it, negative turns it around.";
-                    // A weight set by typing or by a recipe widens the range: concept sliders go far.
-                    let reach = limit.max(adapter.weight.abs().ceil());
-                    let low = if adapter.weight < 0.0 { -reach } else { -1.0 };
-                    if number_row(ui, "Weight", help, &mut adapter.weight, low..=reach, false).wants_strip {
+                    if number_row(ui, "Weight", help, &mut adapter.weight, weights(), false).wants_strip {
                         strip = Some(Setting::Adapter(at));
                     }
                 });
@@ -62,24 +67,23 @@ pub fn adapters(studio: &mut Studio, ui: &mut Ui) {
                     ui.horizontal_wrapped(|ui| {
                         for trigger in triggers.iter().take(6) {
                             let prompt = studio.document.recipe.sample.prompt.as_deref().unwrap_or_default();
-                            let there = prompt.contains(trigger.as_str());
-                            if chip(ui, trigger, there).on_hover_text("A word that calls it up; click to add it to the prompt").clicked() {
+                            if chip(ui, trigger, triggers::holds(prompt, trigger)).on_hover_text(TRIGGER).clicked() {
                                 words = Some(trigger.clone());
                             }
                         }
                     });
                 }
                 let adapter = &mut studio.document.recipe.adapters[at];
-                ui.collapsing("Text, steps, blocks", |ui| {
+                // Not indented: the sliders need the room.
+                CollapsingHeader::new("Text, steps, blocks").show_unindented(ui, |ui| {
                     let mut own = adapter.text_weight.is_some();
                     let help = "Let it act on the text encoder with a weight of its own.";
                     ui.checkbox(&mut own, "Own text weight").on_hover_text(help);
                     adapter.text_weight = own.then(|| adapter.text_weight.unwrap_or(adapter.weight));
-                    if let Some(text) = &mut adapter.text_weight {
-                        let reach = 2.0_f64.max(text.abs());
-                        if number_row(ui, "Text weight", help, text, -reach..=reach, false).wants_strip {
-                            strip = Some(Setting::AdapterText(at));
-                        }
+                    if let Some(text) = &mut adapter.text_weight
+                        && number_row(ui, "Text weight", help, text, weights(), false).wants_strip
+                    {
+                        strip = Some(Setting::AdapterText(at));
                     }
                     let help = "The part of sampling it acts in: 0 is the first step, 1 the last. Early steps decide shapes, late ones details.";
                     number_row(ui, "Start", help, &mut adapter.start, 0.0..=1.0, false);
@@ -100,7 +104,7 @@ pub fn adapters(studio: &mut Studio, ui: &mut Ui) {
         studio.drop_adapter(at);
     }
     if let Some(words) = words {
-        studio.document.add_to_prompt(&words);
+        studio.document.toggle_in_prompt(&words);
     }
     if let Some(setting) = strip {
         studio.start_strip(setting);

@@ -1,6 +1,6 @@
 //! The card of a file: what it is, how well it fits, and why it does not.
 
-use egui::{RichText, ScrollArea, Ui};
+use egui::{Label, RichText, ScrollArea, Ui};
 
 use crate::session::{Card, Shelved};
 use crate::studio::Studio;
@@ -129,7 +129,8 @@ fn adapter(ui: &mut Ui, a: &Shelved, words: &mut Option<String>) {
         missing.len(),
         |ui, range| {
             for i in range {
-                ui.label(RichText::new(missing[i]).small().monospace());
+                // A row each, or the list would scroll by another measure than it is drawn by.
+                ui.add(Label::new(RichText::new(missing[i]).small().monospace()).truncate()).on_hover_text(missing[i]);
             }
         },
     );
@@ -139,14 +140,51 @@ fn adapter(ui: &mut Ui, a: &Shelved, words: &mut Option<String>) {
 fn groups(names: &[&String]) -> Vec<(String, usize)> {
     let mut counts: Vec<(String, usize)> = Vec::new();
     for name in names {
-        let head: Vec<&str> = name.split(['.', '_']).take(4).collect();
-        let head = head.join("_");
-        match counts.iter_mut().find(|(h, _)| *h == head) {
+        let head = head(name);
+        match counts.iter_mut().find(|(h, _)| h == head) {
             Some((_, n)) => *n += 1,
-            None => counts.push((head, 1)),
+            None => counts.push((head.into(), 1)),
         }
     }
     counts.sort_by_key(|c| std::cmp::Reverse(c.1));
     counts.truncate(6);
     counts
+}
+
+/// A name up to its first number, which says which block: `lora_unet_down_blocks_1`. At most eight parts.
+fn head(name: &str) -> &str {
+    let mut start = 0;
+    for (count, end) in name.match_indices(['.', '_']).map(|(at, _)| at).chain([name.len()]).enumerate() {
+        let part = &name[start..end];
+        let is_number = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if is_number || count == 7 || end == name.len() {
+            return &name[..end];
+        }
+        start = end + 1;
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_say_which_block() {
+        let names = [
+            "lora_unet_down_blocks_1_attentions_0_proj_in",
+            "lora_unet_down_blocks_1_attentions_1_proj_in",
+            "lora_unet_mid_block_attentions_0_proj_in",
+            "lora_te_text_model_encoder_layers_11_mlp_fc1",
+            "up_blocks.2.attentions.0",
+            "x",
+        ]
+        .map(String::from);
+        let groups = groups(&names.iter().collect::<Vec<_>>());
+        let of = |name: &str| groups.iter().find(|(g, _)| g == name).map(|(_, n)| *n);
+        assert_eq!(groups[0], ("lora_unet_down_blocks_1".into(), 2));
+        assert_eq!(of("lora_unet_mid_block_attentions_0"), Some(1));
+        assert_eq!(of("lora_te_text_model_encoder_layers_11"), Some(1));
+        assert_eq!((of("up_blocks.2"), of("x")), (Some(1), Some(1)));
+    }
 }

@@ -9,7 +9,7 @@ use crate::studio::Studio;
 use crate::studio::knob::Knob;
 use crate::studio::study::{Setting, sampling_knobs_by_title};
 use crate::studio::theme::palette;
-use crate::studio::widgets::{count_row, heading, help_label, knob_row, number_row, strip_asked};
+use crate::studio::widgets::{Reach, count_row, heading, help_label, knob_row, number_row, strip_asked};
 
 /// Picture sizes that work well: multiples of the network's coarsest cell.
 const SIDE_STEP: f64 = 64.0;
@@ -24,13 +24,13 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
         let s = &mut studio.document.recipe.sample;
 
         let mut steps = s.steps.map_or(limits::STEPS.default, f64::from);
-        let turned = number_row(ui, "Steps", "More steps, finer pictures, more time. 15 to 30 is plenty for most samplers.", &mut steps, 1.0..=60.0, true);
+        let turned = number_row(ui, "Steps", "More steps, finer pictures, more time. 15 to 30 is plenty for most samplers.", &mut steps, Reach::of(&limits::STEPS, 1.0..=60.0), true);
         strip = turned.wants_strip.then_some(Setting::Steps).or(strip);
         s.steps = Some(within(&limits::STEPS, steps));
 
         let mut cfg = s.cfg.unwrap_or(limits::CFG.default);
         let help = "How closely the picture follows the prompt. 3 to 9 is usual; 1 ignores the negative prompt and takes half the time; too high burns colours. (Ho & Salimans 2022)";
-        let turned = number_row(ui, "CFG", help, &mut cfg, 1.0..=15.0, false);
+        let turned = number_row(ui, "CFG", help, &mut cfg, Reach::of(&limits::CFG, 1.0..=15.0), false);
         strip = turned.wants_strip.then_some(Setting::Cfg).or(strip);
         s.cfg = Some(cfg);
 
@@ -92,17 +92,23 @@ fn extent(studio: &mut Studio, ui: &mut Ui, own_skip: u32) -> Option<Setting> {
     for (label, side) in [("Width", &mut s.width), ("Height", &mut s.height)] {
         let mut value = f64::from(side.unwrap_or(128));
         let help = "Pixels, in steps of 64. A model is at its best at the size it was trained at.";
-        if count_row(ui, label, help, &mut value, SIDE_STEP..=1024.0) {
+        if count_row(ui, label, help, &mut value, Reach::of(&limits::WIDTH, SIDE_STEP..=2048.0)) {
             *side = Some(((value / SIDE_STEP).round().max(1.0) * SIDE_STEP) as u32);
         }
     }
     let mut batch = f64::from(s.batch.unwrap_or(1));
-    count_row(ui, "Batch", "Pictures at once, each from noise of its own.", &mut batch, 1.0..=8.0);
+    count_row(
+        ui,
+        "Batch",
+        "Pictures at once, each from noise of its own.",
+        &mut batch,
+        Reach::of(&limits::BATCH, 1.0..=8.0),
+    );
     s.batch = Some(within(&limits::BATCH, batch));
     // What nobody chose is the model's own.
     let mut skip = f64::from(s.clip_skip.unwrap_or(own_skip));
     let help = "Which layer of the text encoder is read, from the end. 1 for most models, 2 for many anime models.";
-    let turned = number_row(ui, "Clip skip", help, &mut skip, 1.0..=4.0, true);
+    let turned = number_row(ui, "Clip skip", help, &mut skip, Reach::of(&limits::CLIP_SKIP, 1.0..=4.0), true);
     if turned.is_changed {
         s.clip_skip = Some(within(&limits::CLIP_SKIP, skip));
     }
@@ -139,7 +145,9 @@ fn negative(studio: &mut Studio, ui: &mut Ui) {
             }));
         }
     });
-    let edit = TextEdit::multiline(&mut text).desired_rows(1).desired_width(f32::INFINITY).hint_text("nothing");
+    let id = ui.make_persistent_id("the negative prompt");
+    super::prompt::weigh_word(ui, id, &mut text);
+    let edit = TextEdit::multiline(&mut text).id(id).desired_rows(1).desired_width(f32::INFINITY).hint_text("nothing");
     ui.add(edit).accessible_name("Negative prompt");
     studio.document.recipe.sample.negative = Some(text);
 }

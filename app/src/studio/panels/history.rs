@@ -1,12 +1,12 @@
 //! The history: click restores, Alt-click compares.
 
-use egui::{RichText, ScrollArea, Sense, Ui, vec2};
+use egui::{Key, Label, RichText, ScrollArea, Sense, Ui, vec2};
 
 use crate::studio::Studio;
 use crate::studio::canvas::Compare;
 use crate::studio::history::color_image;
 use crate::studio::theme::palette;
-use crate::studio::widgets::heading;
+use crate::studio::widgets::{heading, menu_of};
 
 const CELL: f32 = 76.0;
 
@@ -22,16 +22,20 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
         ui.label(RichText::new("Pictures you make stay here, each with the recipe that makes it again.").color(p.soft));
         return;
     }
-    ui.label(RichText::new("Click restores, Alt- or Ctrl-click compares.").small().color(p.soft));
-    if studio.canvas.other.is_some() {
-        ui.horizontal(|ui| {
-            ui.selectable_value(&mut studio.canvas.mode, Compare::Wipe, "Wipe");
-            ui.selectable_value(&mut studio.canvas.mode, Compare::SideBySide, "Side by side");
-            if ui.button("Done").on_hover_text("Stop comparing").clicked() {
-                studio.canvas.other = None;
-            }
-        });
-    }
+    // One row for either, so that the pictures stay where they are.
+    ui.horizontal(|ui| {
+        ui.set_min_height(ui.spacing().interact_size.y);
+        if studio.canvas.other.is_none() {
+            let hint = "Click restores, Alt- or Ctrl-click compares.";
+            ui.add(Label::new(RichText::new(hint).small().color(p.soft)).truncate()).on_hover_text(hint);
+            return;
+        }
+        ui.selectable_value(&mut studio.canvas.mode, Compare::Wipe, "Wipe");
+        ui.selectable_value(&mut studio.canvas.mode, Compare::SideBySide, "Side by side");
+        if ui.button("Done").on_hover_text("Stop comparing").clicked() {
+            studio.canvas.other = None;
+        }
+    });
     let columns = ((ui.available_width() + 6.0) / (CELL + 6.0)).floor().max(1.0) as usize;
     let count = studio.history.entries.len();
     let rows = count.div_ceil(columns);
@@ -85,7 +89,12 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
                             restore = Some(id);
                         }
                     }
-                    response.context_menu(|ui| {
+                    if response.has_focus() {
+                        let pressed = |key| ui.input_mut(|i| i.consume_key(egui::Modifiers::NONE, key));
+                        remove = pressed(Key::Delete).then_some(id).or(remove);
+                        compare = pressed(Key::B).then_some(id).or(compare);
+                    }
+                    menu_of(&response, |ui| {
                         if ui.button("Restore its settings").clicked() {
                             restore = Some(id);
                         }

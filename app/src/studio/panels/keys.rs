@@ -1,6 +1,6 @@
 //! The list of keys.
 
-use egui::{RichText, Ui};
+use egui::{Align, Label, Layout, RichText, ScrollArea, Ui, vec2};
 
 use crate::studio::Studio;
 use crate::studio::shortcuts::{COMMANDS, POINTER};
@@ -13,21 +13,34 @@ pub fn show(studio: &mut Studio, ui: &Ui) {
     }
     let shown = egui::Modal::new(egui::Id::unique("keys")).show(ui.ctx(), |ui| {
         let p = palette(ui);
-        ui.set_width(380.0);
+        let window = ui.ctx().content_rect().size();
+        let width = (window.x - 40.0).min(460.0);
+        ui.set_width(width);
         ui.label(RichText::new("Keys and gestures").heading().strong());
-        egui::ScrollArea::vertical().max_height(ui.ctx().content_rect().height() * 0.7).show(ui, |ui| {
-            egui::Grid::new("keys").num_columns(2).spacing([24.0, 6.0]).striped(true).show(ui, |ui| {
-                let keys = COMMANDS.iter().filter(|c| !c.keys.is_empty()).map(|c| (c.keys, c.name));
-                for (keys, name) in keys.chain(POINTER.iter().copied()) {
-                    ui.label(RichText::new(keys).monospace());
-                    ui.label(RichText::new(name).color(p.ink));
-                    ui.end_row();
-                }
-            });
+        let height = (window.y - 160.0).max(80.0);
+        ScrollArea::vertical().max_height(height).min_scrolled_height(height).show(ui, |ui| {
+            let commands = COMMANDS.iter().filter(|c| !c.keys.is_empty());
+            let commands = commands.map(|c| (c.shown_keys(ui.ctx()), c.name)).collect::<Vec<_>>();
+            let pointer = POINTER.iter().map(|(gesture, effect)| (gesture.to_string(), *effect));
+            for (keys, name) in commands.into_iter().chain(pointer) {
+                ui.horizontal_top(|ui| {
+                    // Both columns wrap, so that neither leaves a narrow window.
+                    let [left, right] = [0.4, 0.6].map(|part| (width - 24.0) * part);
+                    column(ui, left, RichText::new(keys).monospace());
+                    column(ui, right, RichText::new(name).color(p.ink));
+                });
+            }
         });
         ui.button("Close").clicked()
     });
     if shown.should_close() || shown.inner {
         studio.keys_open = false;
     }
+}
+
+fn column(ui: &mut Ui, width: f32, text: RichText) {
+    ui.allocate_ui_with_layout(vec2(width, 0.0), Layout::top_down(Align::Min), |ui| {
+        ui.set_width(width);
+        ui.add(Label::new(text).wrap());
+    });
 }

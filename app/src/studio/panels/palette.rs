@@ -6,6 +6,9 @@ use crate::studio::Studio;
 use crate::studio::shortcuts::{COMMANDS, Command};
 use crate::studio::theme::palette;
 
+/// Height of a row.
+const ROW: f32 = 24.0;
+
 /// The palette's state.
 #[derive(Default)]
 pub struct CommandPalette {
@@ -36,12 +39,14 @@ pub fn show(studio: &mut Studio, ui: &Ui) {
         return;
     }
     let words: Vec<String> = studio.palette.text.split_whitespace().map(str::to_lowercase).collect();
-    let hits: Vec<&Command> =
-        COMMANDS.iter().filter(|c| words.iter().all(|w| c.name.to_lowercase().contains(w.as_str()))).collect();
+    let is_hit = |c: &Command| words.iter().all(|w| c.name.to_lowercase().contains(w.as_str()));
+    let mut hits: Vec<&Command> = COMMANDS.iter().filter(|c| is_hit(c)).collect();
+    // What two keys do is one action.
+    hits.dedup_by_key(|c| c.name);
     let mut chosen = None;
     let modal = egui::Modal::new(egui::Id::unique("commands")).show(ui.ctx(), |ui| {
         let p = palette(ui);
-        ui.set_width(360.0);
+        ui.set_width((ui.ctx().content_rect().width() - 40.0).min(360.0));
         let edit = ui.add(
             TextEdit::singleline(&mut studio.palette.text)
                 .hint_text("What do you want to do?")
@@ -65,13 +70,19 @@ pub fn show(studio: &mut Studio, ui: &Ui) {
         if up {
             studio.palette.at = studio.palette.at.saturating_sub(1);
         }
-        let room = ui.ctx().content_rect().height() * 0.6;
-        ScrollArea::vertical().max_height(room).show(ui, |ui| {
+        // As high as its rows, up to a part of the window: the room that an earlier search left is no measure.
+        let rows = hits.len() as f32 * (ROW + ui.spacing().item_spacing.y);
+        let height = (ui.ctx().content_rect().height() * 0.6).min(rows);
+        if hits.is_empty() {
+            ui.label(RichText::new("Nothing of that name.").color(p.soft));
+        }
+        let list = ScrollArea::vertical().max_height(height).min_scrolled_height(height).auto_shrink([false, true]);
+        list.show(ui, |ui| {
             for (i, command) in hits.iter().enumerate() {
                 let is_at = i == studio.palette.at;
                 let button = egui::Button::selectable(is_at, command.name)
-                    .shortcut_text(RichText::new(command.keys).small().color(p.soft))
-                    .min_size(egui::vec2(ui.available_width(), 24.0));
+                    .shortcut_text(RichText::new(command.shown_keys(ui.ctx())).small().color(p.soft))
+                    .min_size(egui::vec2(ui.available_width(), ROW));
                 let response = ui.add(button);
                 if is_at && (up || down) {
                     response.scroll_to_me(None);

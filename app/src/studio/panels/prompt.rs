@@ -7,11 +7,19 @@ use super::weigh;
 use crate::session::Purpose;
 use crate::studio::Studio;
 use crate::studio::panels::{glance, suggest};
+use crate::studio::shortcuts::with_keys;
 use crate::studio::theme::palette;
 use crate::studio::widgets::{Icon, big_button, chip, icon_button};
 
 /// Prompts to try with the built-in model.
 const EXAMPLES: &[&str] = &["eggplant", "cactus", "sun", "jeans", "red apple on a blue background"];
+
+impl Studio {
+    /// True while a picture that was asked for is made or waits.
+    fn is_making(&self) -> bool {
+        self.live().is_some_and(|l| l.purpose == Purpose::Asked) || self.desk.waiting() > 0
+    }
+}
 
 /// Draws the prompt and its row of buttons.
 pub fn show(studio: &mut Studio, ui: &mut Ui) {
@@ -38,13 +46,11 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
     suggest::show(studio, ui);
 
     ui.horizontal_wrapped(|ui| {
-        let busy = studio.live().is_some_and(|l| l.purpose == Purpose::Asked) || studio.desk.waiting() > 0;
-        if big_button(ui, "Make image", true).on_hover_text("Render with these settings (Ctrl+Enter)").clicked() {
+        let busy = studio.is_making();
+        if big_button(ui, "Make image", true).on_hover_text(with_keys(ui, "Render with these settings", "Make image")).clicked() {
             studio.make();
         }
-        if busy {
-            queue(studio, ui);
-        }
+        // What is always there comes first and in one order: controls that moved when a render ends would take clicks and keys meant for others.
         let mut live = studio.prefs.live;
         let toggle = ui.add(Button::selectable(live, "Live").frame_when_inactive(true)).on_hover_text(
             "Every change redraws at once with a few quick steps, and fully when you let go.\nThe last finished picture is never lost.",
@@ -54,7 +60,8 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
             studio.set_live(live);
         }
         seed(studio, ui);
-        if studio.canvas.shown.is_some() && icon_button(ui, Icon::Save, "Save the picture as PNG, its recipe inside (Ctrl+S)").clicked() {
+        let save = with_keys(ui, "Save the picture as PNG, its recipe inside", "Save picture as PNG");
+        if icon_button(ui, Icon::Save, &save).clicked() {
             studio.save_shown();
         }
         let (tokens, room) = studio.counts[0];
@@ -67,7 +74,9 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
                 "Tokens of the prompt, and how many its windows have room for.\nCtrl+Up and Ctrl+Down weigh the word under the cursor.".into()
             });
         }
-        if studio.history.entries.is_empty() {
+        if busy {
+            queue(studio, ui);
+        } else if studio.history.entries.is_empty() {
             ui.label(RichText::new("try:").color(p.soft));
             for example in EXAMPLES {
                 if chip(ui, example, false).clicked() {
@@ -77,6 +86,21 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
         }
     });
     ui.add_space(2.0);
+}
+
+/// Make or cancel, where the prompt is not on show.
+pub fn short(studio: &mut Studio, ui: &mut Ui) {
+    let p = palette(ui);
+    if studio.is_making() {
+        if ui.button("Cancel").clicked() {
+            studio.desk.cancel(false);
+        }
+    } else {
+        let make = Button::new(RichText::new("Make").strong().color(p.on_fill)).fill(p.fill);
+        if ui.add(make).accessible_name("Make image").clicked() {
+            studio.make();
+        }
+    }
 }
 
 /// What runs and what waits: cancel one, the rest, or all.
@@ -111,8 +135,8 @@ fn queue(studio: &mut Studio, ui: &mut Ui) {
     });
 }
 
-/// Ctrl+Up and Ctrl+Down while the prompt has the keyboard.
-fn weigh_word(ui: &Ui, id: egui::Id, prompt: &mut String) {
+/// Ctrl+Up and Ctrl+Down while the prompt of that id has the keyboard.
+pub(super) fn weigh_word(ui: &Ui, id: egui::Id, prompt: &mut String) {
     if !ui.memory(|m| m.has_focus(id)) {
         return;
     }

@@ -1,15 +1,21 @@
 //! The shelf: everything there is to mix, a row each, never hidden for not fitting.
 
+use admix_engine::select::triggers;
 use egui::{Color32, FontId, RichText, ScrollArea, Sense, TextEdit, Ui, vec2};
 
 use crate::studio::Studio;
+use crate::studio::shelf::Item;
 use crate::studio::theme::palette;
-use crate::studio::widgets::{Icon, chip, heading, icon_button};
+use crate::studio::widgets::{Icon, chip, focus_mark, heading, icon_button, menu_of};
 
 /// Name, type and fit, triggers.
-const ROW_HEIGHT: f32 = 66.0;
+const ROW_HEIGHT: f32 = 72.0;
+/// Rows with less room than this for words.
+const NARROW: f32 = 150.0;
 /// Triggers that have room in a row; all are on the card.
 const CHIPS: usize = 3;
+/// What a trigger's chip says.
+pub const TRIGGER: &str = "A word that calls it up; click to add it to the prompt, or to take it out again";
 
 /// What a row asks for.
 enum Ask {
@@ -73,7 +79,10 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
                 if icon_button(ui, Icon::Cross, &format!("Stop watching {name}")).clicked() {
                     stop = Some(folder.clone());
                 }
-                ui.add(egui::Label::new(RichText::new(format!("Watching {name}")).small().color(p.soft)).truncate());
+                let text = RichText::new(format!("Watching {name}")).small().color(p.soft);
+                ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
+                    ui.add(egui::Label::new(text).truncate()).on_hover_text(&name);
+                });
             });
         });
     }
@@ -87,7 +96,7 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
             studio.prefs.mix_open = true;
         }
         Some(Ask::TryOn(reference)) => studio.try_on(&reference),
-        Some(Ask::Words(words)) => studio.document.add_to_prompt(&words),
+        Some(Ask::Words(words)) => studio.document.toggle_in_prompt(&words),
         Some(Ask::Picture(reference)) => studio.give_thumbnail(&reference),
         Some(Ask::Adapter(reference)) => studio.use_adapter(&reference),
         Some(Ask::Details(reference)) => studio.details = Some(reference),
@@ -108,7 +117,8 @@ fn row(studio: &mut Studio, ui: &mut Ui, at: usize, ask: &mut Option<Ask>) {
         let fill = if in_use { p.fill.gamma_multiply(0.14) } else { p.soft.gamma_multiply(0.12) };
         ui.painter().rect_filled(rect, 7.0, fill);
     }
-    let square = egui::Rect::from_min_size(rect.min + vec2(6.0, 7.0), vec2(52.0, 52.0));
+    focus_mark(ui, &response, 7.0);
+    let square = egui::Rect::from_min_size(rect.min + vec2(6.0, 10.0), vec2(52.0, 52.0));
     match &thumb {
         Some(texture) => {
             egui::Image::new((texture.id(), square.size())).corner_radius(7.0).paint_at(ui, square);
@@ -118,53 +128,42 @@ fn row(studio: &mut Studio, ui: &mut Ui, at: usize, ask: &mut Option<Ask>) {
             ui.painter().rect_filled(square, 7.0, colour_of(&item.name, ui.visuals().dark_mode));
             let letters: String = item.name.chars().take(2).collect();
             let font = FontId::proportional(16.0);
-            ui.painter().text(square.center(), egui::Align2::CENTER_CENTER, letters, font, Color32::WHITE);
+            let ink = if ui.visuals().dark_mode { Color32::WHITE } else { p.ink };
+            ui.painter().text(square.center(), egui::Align2::CENTER_CENTER, letters, font, ink);
         }
     }
 
     let text = egui::Rect::from_min_max(rect.min + vec2(66.0, 4.0), rect.max - vec2(4.0, 3.0));
     let mut inner = ui.new_child(egui::UiBuilder::new().max_rect(text));
     inner.spacing_mut().item_spacing.y = 1.0;
+    // A narrow row gives its first line to the name alone.
+    let is_narrow = text.width() < NARROW;
     inner.horizontal(|ui| {
-        let name = RichText::new(&item.name).strong();
-        let room = ui.available_width() - if item.is_adapter() { 88.0 } else { 64.0 };
-        ui.allocate_ui(vec2(room, 20.0), |ui| {
-            ui.set_max_width(room);
-            ui.add(egui::Label::new(name).truncate().selectable(false));
-        });
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            if item.is_adapter() {
-                if !in_use && named(ui, "Add", &item.name, "Put this adapter into the mix") {
-                    *ask = Some(Ask::Adapter(reference.clone()));
-                }
-                if named(
-                    ui,
-                    "Try",
-                    &item.name,
-                    "The same picture without it and with it, side by side, before it goes into the mix",
-                ) {
-                    *ask = Some(Ask::TryOn(reference.clone()));
-                }
-            } else if !in_use && named(ui, "Mix in", &item.name, "Mix this model into the one in use") {
-                *ask = Some(Ask::Second(reference.clone()));
+            ui.spacing_mut().item_spacing.x = 4.0;
+            // The buttons first: the name has what they leave.
+            if !is_narrow {
+                buttons(ui, item, in_use, ask);
             }
+            ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
+                ui.add(egui::Label::new(RichText::new(&item.name).strong()).truncate().selectable(false));
+            });
         });
     });
     let sound = item.is_sound();
     let line = RichText::new(item.line()).small().color(if sound { p.soft } else { p.warn });
     inner.add(egui::Label::new(line).truncate().selectable(false));
-    if !item.triggers().is_empty() {
+    if is_narrow || !item.triggers().is_empty() {
         inner.horizontal(|ui| {
             ui.spacing_mut().item_spacing.x = 4.0;
+            if is_narrow {
+                buttons(ui, item, in_use, ask);
+            }
             ui.spacing_mut().button_padding = vec2(6.0, 1.0);
             ui.set_clip_rect(ui.clip_rect().intersect(text));
             let prompt = studio.document.recipe.sample.prompt.as_deref().unwrap_or_default();
             for trigger in item.triggers().iter().take(CHIPS) {
-                let is_there = prompt.contains(trigger.as_str());
-                if chip(ui, trigger, is_there)
-                    .on_hover_text("A word that calls it up; click to add it to the prompt")
-                    .clicked()
-                {
+                if chip(ui, trigger, triggers::holds(prompt, trigger)).on_hover_text(TRIGGER).clicked() {
                     *ask = Some(Ask::Words(trigger.clone()));
                 }
             }
@@ -189,8 +188,10 @@ fn row(studio: &mut Studio, ui: &mut Ui, at: usize, ask: &mut Option<Ask>) {
     if response.clicked() {
         *ask = Some(if item.is_whole() { Ask::Base(reference.clone()) } else { Ask::Details(reference.clone()) });
     }
-    response.context_menu(|ui| {
-        if item.is_adapter() {
+    menu_of(&response, |ui| {
+        if matches!(item.card, Some(Err(_))) {
+            // Nothing to do with it but to look or to take it away.
+        } else if item.is_adapter() {
             if ui.button("Add to the mix").clicked() {
                 *ask = Some(Ask::Adapter(reference.clone()));
             }
@@ -217,6 +218,27 @@ fn row(studio: &mut Studio, ui: &mut Ui, at: usize, ask: &mut Option<Ask>) {
     });
 }
 
+/// What can be done with a file at one click; nothing with one that is of no use, whose card says why.
+fn buttons(ui: &mut Ui, item: &Item, in_use: bool, ask: &mut Option<Ask>) {
+    let reference = || item.reference.clone();
+    if matches!(item.card, Some(Err(_))) {
+        return;
+    }
+    if !item.is_adapter() {
+        if !in_use && named(ui, "Mix in", &item.name, "Mix this model into the one in use") {
+            *ask = Some(Ask::Second(reference()));
+        }
+        return;
+    }
+    if !in_use && named(ui, "Add", &item.name, "Put this adapter into the mix") {
+        *ask = Some(Ask::Adapter(reference()));
+    }
+    let help = "The same picture without it and with it, side by side, before it goes into the mix";
+    if named(ui, "Try", &item.name, help) {
+        *ask = Some(Ask::TryOn(reference()));
+    }
+}
+
 /// A small button that tells screen readers of which row it is.
 fn named(ui: &mut Ui, text: &str, of: &str, help: &str) -> bool {
     let response = ui.small_button(text).on_hover_text(help);
@@ -228,5 +250,6 @@ fn named(ui: &mut Ui, text: &str, of: &str, help: &str) -> bool {
 fn colour_of(name: &str, dark: bool) -> Color32 {
     let hash = name.bytes().fold(0xcbf2_9ce4_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
     let hue = (hash % 360) as f32 / 360.0;
-    egui::ecolor::Hsva::new(hue, 0.55, if dark { 0.55 } else { 0.62 }, 1.0).into()
+    let (saturation, value) = if dark { (0.55, 0.42) } else { (0.30, 0.86) };
+    egui::ecolor::Hsva::new(hue, saturation, value, 1.0).into()
 }

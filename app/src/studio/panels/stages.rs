@@ -1,13 +1,14 @@
 //! The models of the mix: the one at the bottom, and merge after merge on top of it. Methods and knobs come from the registry.
 
 use admix_engine::mix::{method, methods};
-use egui::{ComboBox, RichText, ScrollArea, Slider, Ui};
+use egui::{ComboBox, DragValue, Label, RichText, ScrollArea, Slider, SliderClamping, Ui, vec2};
 
 use crate::io::catalogue::short;
 use crate::studio::Studio;
+use crate::studio::knob::MODEL_WEIGHT;
 use crate::studio::study::Setting;
 use crate::studio::theme::palette;
-use crate::studio::widgets::{Icon, block_curve, icon_button, is_strip_drag, knob_row, number_row, strip_asked};
+use crate::studio::widgets::{Icon, Reach, block_curve, icon_button, is_strip_drag, knob_row, number_row, strip_asked};
 
 /// What a stage asks for.
 enum Ask {
@@ -79,7 +80,10 @@ pub fn stages(studio: &mut Studio, ui: &mut Ui) {
         ui.push_id(("stage", at), |ui| {
             if at > 0 {
                 ui.separator();
-                ui.label(RichText::new(format!("Then, on the result of step {at}")).strong());
+            }
+            if count > 1 {
+                let on_top = if at == 0 { "" } else { ", on top" };
+                ui.label(RichText::new(format!("Merge {}{on_top}", at + 1)).strong());
             }
             next_letter = stage(studio, ui, at, next_letter, &models, &mut ask);
         });
@@ -89,7 +93,7 @@ pub fn stages(studio: &mut Studio, ui: &mut Ui) {
             .button("Another merge on top")
             .on_hover_text("Mix a further model into the result so far, with a method of its own");
         if add.clicked()
-            && let Some((reference, _)) = models.iter().find(|(r, _)| *r != base).or(models.first())
+            && let Some((reference, _)) = spare(studio, &models).or_else(|| models.iter().find(|(r, _)| *r != base))
         {
             studio.document.add_stage(reference);
         }
@@ -104,6 +108,11 @@ pub fn stages(studio: &mut Studio, ui: &mut Ui) {
     }
 }
 
+/// A model to add: one that is not in the mix yet.
+fn spare<'a>(studio: &Studio, models: &'a [(String, String)]) -> Option<&'a (String, String)> {
+    models.iter().find(|(reference, _)| !studio.document.uses(reference))
+}
+
 /// Draws one stage; the letter the next stage's models begin with.
 fn stage(
     studio: &mut Studio,
@@ -115,7 +124,9 @@ fn stage(
 ) -> usize {
     let p = palette(ui);
     let is_between = studio.document.is_between_at(at);
-    let below = if at == 0 { short(&studio.document.recipe.base.reference) } else { format!("step {at}") };
+    let below = studio.document.names_below(at);
+    let percents = studio.document.percents_at(at);
+    let spare = spare(studio, models);
     // Only a whole model can stand at the bottom.
     let can_swap = at == 0
         && is_between
@@ -147,8 +158,8 @@ fn stage(
             share(ui, &below, &title, &name, &mut model.weight, ask, at, i);
         } else if has_weights {
             let help = "How much of this model goes in. What 1 means is the method's: its help says so.";
-            let range = model.weight.min(0.0)..=model.weight.max(2.0);
-            if number_row(ui, &format!("Weight {name}"), help, &mut model.weight, range, false).wants_strip {
+            let reach = Reach::new(0.0..=if percents.is_some() { 1.0 } else { 2.0 }, MODEL_WEIGHT);
+            if number_row(ui, &format!("Weight {name}"), help, &mut model.weight, reach, false).wants_strip {
                 *ask = Some(Ask::Strip(Setting::Share(at, i)));
             }
         }
@@ -162,12 +173,17 @@ fn stage(
             });
         }
     }
+    if let (false, Some(percents)) = (is_between, &percents) {
+        let names = std::iter::once(below.clone()).chain(stage.models.iter().map(|m| short(&m.source.reference)));
+        let shares: Vec<String> = names.zip(percents).map(|(name, percent)| format!("{name} {percent}%")).collect();
+        ui.label(RichText::new(shares.join(", ")).strong());
+    }
     if !has_weights {
         ui.label(RichText::new("This method takes all models alike; it has no weights.").small().color(p.soft));
     }
     if known.is_none_or(|m| m.models().contains(&(count + 1)))
-        && let Some((reference, _)) = models.iter().find(|(r, _)| stage.models.iter().all(|m| m.source.reference != *r))
-        && ui.button(format!("Add a model {}", letter(first_letter + count))).clicked()
+        && let Some((reference, _)) = spare
+        && ui.button("Add another model").on_hover_text("Beside those of this merge").clicked()
     {
         *ask = Some(Ask::AddModel(at, reference.clone()));
     }
@@ -228,18 +244,31 @@ fn share(
     model: usize,
 ) {
     let p = palette(ui);
+    // What is typed may lie beyond the ends: extrapolation.
+    let mut percent = *weight * 100.0;
     ui.horizontal(|ui| {
-        ui.label(RichText::new(format!("{below} {:.0}%", (1.0 - *weight) * 100.0)).strong());
+        let half = vec2(ui.available_width() * 0.45, ui.spacing().interact_size.y);
+        ui.allocate_ui_with_layout(half, egui::Layout::left_to_right(egui::Align::Center), |ui| {
+            ui.set_width(half.x);
+            let left = RichText::new(format!("{below} {:.0}%", 100.0 - percent)).strong();
+            ui.add(Label::new(left).truncate());
+        });
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            ui.label(RichText::new(format!("{title} {:.0}%", *weight * 100.0)).strong().color(p.fill));
+            let ends = MODEL_WEIGHT.start() * 100.0..=MODEL_WEIGHT.end() * 100.0;
+            let number = DragValue::new(&mut percent).suffix("%").speed(1.0).max_decimals(1).range(ends);
+            let number = ui.add(number.clamp_existing_to_range(false)).accessible_name(format!("Percent of {name}"));
+            number.on_hover_text("Drag or type; below 0 or above 100 goes on beyond the two models.");
+            ui.add(Label::new(RichText::new(title).strong().color(p.fill)).truncate());
         });
     });
+    if percent != *weight * 100.0 {
+        *weight = (percent * 10.0).round() / 1000.0;
+    }
     ui.scope(|ui| {
         ui.spacing_mut().slider_width = ui.available_width();
         let before = *weight;
         let mut now = before;
-        // What a recipe says may lie beyond the ends: extrapolation.
-        let slider = Slider::new(&mut now, before.min(0.0)..=before.max(1.0)).show_value(false);
+        let slider = Slider::new(&mut now, 0.0..=1.0).show_value(false).clamping(SliderClamping::Never);
         let response = ui.add(slider).accessible_name(format!("Share of {name}"));
         let wants_strip = strip_asked(ui, &response);
         if wants_strip {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::io::catalogue::short;
 use crate::studio::document::Document;
-use crate::studio::knob::{InRecipe as _, Knob};
+use crate::studio::knob::{ADAPTER_WEIGHT, InRecipe as _, Knob, MODEL_WEIGHT};
 
 /// One thing that can be set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -323,6 +323,7 @@ impl Setting {
             Value::Number(v) => Err(format!("{label}: {v} is outside {low} to {high}")),
             Value::Word(_) => Err(wrong()),
         };
+        let of_adapter = || ranged(*ADAPTER_WEIGHT.start(), *ADAPTER_WEIGHT.end());
         let word = || if let Value::Word(w) = value { Ok(w.clone()) } else { Err(wrong()) };
         match self {
             Setting::Words => {
@@ -353,15 +354,15 @@ impl Setting {
             Setting::Method(at) => document.set_method(*at, &word()?, &[]),
             Setting::Share(at, m) => {
                 let model = recipe.merge.get_mut(*at).and_then(|s| s.models.get_mut(*m)).ok_or_else(gone)?;
-                model.weight = ranged(-10.0, 10.0)?;
+                model.weight = ranged(*MODEL_WEIGHT.start(), *MODEL_WEIGHT.end())?;
             }
             Setting::Merging(at, _) => into_knob(&mut recipe.merge.get_mut(*at).ok_or_else(gone)?.params)?,
             Setting::OfModel(at, m, _) => {
                 into_knob(&mut recipe.merge.get_mut(*at).and_then(|s| s.models.get_mut(*m)).ok_or_else(gone)?.params)?
             }
-            Setting::Adapter(at) => recipe.adapters.get_mut(*at).ok_or_else(gone)?.weight = ranged(-20.0, 20.0)?,
+            Setting::Adapter(at) => recipe.adapters.get_mut(*at).ok_or_else(gone)?.weight = of_adapter()?,
             Setting::AdapterText(at) => {
-                recipe.adapters.get_mut(*at).ok_or_else(gone)?.text_weight = Some(ranged(-20.0, 20.0)?)
+                recipe.adapters.get_mut(*at).ok_or_else(gone)?.text_weight = Some(of_adapter()?)
             }
             Setting::AdapterStop(at) => {
                 let adapter = recipe.adapters.get_mut(*at).ok_or_else(gone)?;

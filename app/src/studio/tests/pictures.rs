@@ -14,7 +14,7 @@ use eframe::wgpu;
 use egui::{Theme, Vec2, vec2};
 use egui_kittest::{Harness, TestRenderer};
 
-use super::{gpu, until};
+use super::{gpu, paint, until};
 use crate::studio::Studio;
 use crate::studio::history::History;
 use crate::studio::notices::Fix;
@@ -189,13 +189,7 @@ fn mixing(size: Vec2, theme: Theme) -> Screen {
     studio.document.set_second(Some("builtin:twemoji"));
     studio.document.recipe.merge[0].models[0].weight = 0.3;
     studio.document.add_adapter("builtin:neon");
-    // Nothing that a device computed: two colours.
-    let (width, height) = (96, 96);
-    let rgb = (0..width * height).flat_map(|i| if i % width < i / width { [217, 100, 26] } else { [40, 90, 140] });
-    let rgb = rgb.collect();
-    let recipe = studio.document.effective();
-    let id = studio.history.add_found(Picture { width, height, rgb }, recipe, "red apple\nSteps: 20".into());
-    studio.canvas.show_entry(id);
+    paint(studio);
     screen
 }
 
@@ -213,11 +207,32 @@ fn all_panels() {
 }
 
 #[test]
+fn a_small_window_cuts_nothing() {
+    let mut screen = mixing(vec2(1024.0, 640.0), Theme::Light);
+    screen.harness.state_mut().prefs.guide_open = false;
+    screen.check("small-light");
+}
+
+#[test]
+fn a_comparison_names_what_differs() {
+    let mut screen = mixing(WIDE, Theme::Dark);
+    let studio = screen.harness.state_mut();
+    let before = studio.canvas.shown.expect("a picture");
+    studio.document.recipe.sample.seed = Some(7);
+    paint(studio);
+    studio.canvas.compare_with(before);
+    studio.notices.add(crate::studio::notices::Level::Warning, "A warning over the picture", Vec::new());
+    screen.check("compared");
+}
+
+#[test]
 fn a_narrow_screen_shows_the_picture_first() {
     let mut screen = mixing(PHONE, Theme::Light);
     screen.check("narrow-prompt");
     screen.harness.state_mut().prefs.narrow_tab = 3;
     screen.check("narrow-mix");
+    screen.harness.state_mut().prefs.narrow_tab = 2;
+    screen.check("narrow-history");
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! Buttons, chips and labelled sliders.
 
+use std::ops::RangeInclusive;
+
 use egui::{
-    Align2, Button, Color32, FontId, Response, RichText, Role, Sense, Slider, Stroke, StrokeKind, Ui, WidgetInfo, vec2,
+    Align2, Button, Color32, FontId, Response, RichText, Role, Sense, Slider, SliderClamping, Stroke, StrokeKind, Ui,
+    WidgetInfo, vec2,
 };
 
 use crate::studio::knob::{InRecipe as _, Knob};
 use crate::studio::theme::palette;
+use crate::studio::widgets::menu_of;
 
 /// The one large button.
 pub fn big_button(ui: &mut Ui, text: &str, enabled: bool) -> Response {
@@ -19,7 +23,18 @@ pub fn big_button(ui: &mut Ui, text: &str, enabled: bool) -> Response {
 pub fn chip(ui: &mut Ui, text: &str, selected: bool) -> Response {
     let p = palette(ui);
     let stroke = Stroke::new(1.0, if selected { p.fill } else { p.line });
-    ui.add(Button::new(RichText::new(text).small()).corner_radius(9.0).stroke(stroke).selected(selected))
+    let chip = Button::new(RichText::new(text).small()).corner_radius(9.0).stroke(stroke).selected(selected);
+    let response = ui.add(chip);
+    focus_mark(ui, &response, 9.0);
+    response
+}
+
+/// A line around what has the keyboard, where its own look does not show it.
+pub fn focus_mark(ui: &Ui, response: &Response, radius: f32) {
+    if response.has_focus() {
+        let stroke = Stroke::new(2.0, palette(ui).ink);
+        ui.painter().rect_stroke(response.rect, radius, stroke, StrokeKind::Inside);
+    }
 }
 
 /// A panel's title.
@@ -27,16 +42,20 @@ pub fn heading(ui: &mut Ui, text: &str) -> Response {
     ui.label(RichText::new(text).heading().strong())
 }
 
-/// A label of fixed width with help on hover, before a control.
+/// A label of fixed width with help on hover, before a control. In a narrow panel the control needs the room more.
 pub fn help_label(ui: &mut Ui, text: &str, help: &str) -> Response {
+    let width = if ui.available_width() < 200.0 { 60.0 } else { 78.0 };
     let response = ui
-        .allocate_ui_with_layout(vec2(78.0, 22.0), egui::Layout::left_to_right(egui::Align::Center), |ui| {
-            ui.set_min_width(78.0);
+        .allocate_ui_with_layout(vec2(width, 22.0), egui::Layout::left_to_right(egui::Align::Center), |ui| {
+            ui.set_min_width(width);
             ui.add(egui::Label::new(RichText::new(text)).truncate())
         })
         .inner;
     if help.is_empty() { response } else { response.on_hover_text(help) }
 }
+
+/// Width of the number beside a rail: the same for all, so that their edges are one line.
+const NUMBER: f32 = 50.0;
 
 /// What was done with a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +69,7 @@ pub struct Turned {
 /// Shift-drag or the menu of a control asks for a strip of pictures along it.
 pub fn strip_asked(ui: &Ui, response: &Response) -> bool {
     let mut is_asked = response.drag_started() && ui.input(|i| i.modifiers.shift);
-    response.context_menu(|ui| is_asked |= ui.button(STRIP).clicked());
+    menu_of(response, |ui| is_asked |= ui.button(STRIP).clicked());
     is_asked
 }
 
@@ -67,21 +86,47 @@ pub fn is_strip_drag(ui: &Ui, response: &Response) -> bool {
 /// The menu's word for it.
 pub const STRIP: &str = "Strip of pictures along this";
 
+/// How far a row goes: its rail is the part that people use, and stays as it is whatever the value; what can be typed ends where the
+/// technique ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reach {
+    rail: RangeInclusive<f64>,
+    typed: RangeInclusive<f64>,
+}
+
+impl Reach {
+    /// A rail, and what can be typed.
+    pub fn new(rail: RangeInclusive<f64>, typed: RangeInclusive<f64>) -> Reach {
+        Reach { rail, typed }
+    }
+
+    /// A rail in the range of a knob.
+    pub fn of(knob: &Knob, rail: RangeInclusive<f64>) -> Reach {
+        Reach::new(rail, knob.min..=knob.max)
+    }
+}
+
+impl From<RangeInclusive<f64>> for Reach {
+    fn from(range: RangeInclusive<f64>) -> Reach {
+        Reach::new(range.clone(), range)
+    }
+}
+
 /// Label, slider and number; Shift and a drag ask for a strip of pictures.
 pub fn number_row(
     ui: &mut Ui,
     label: &str,
     help: &str,
     value: &mut f64,
-    range: std::ops::RangeInclusive<f64>,
+    reach: impl Into<Reach>,
     whole: bool,
 ) -> Turned {
-    slider_row(ui, label, help, value, range, whole, true)
+    slider_row(ui, label, help, value, reach.into(), whole, true)
 }
 
 /// The same for whole numbers along which no strip makes sense; true when turned.
-pub fn count_row(ui: &mut Ui, label: &str, help: &str, value: &mut f64, range: std::ops::RangeInclusive<f64>) -> bool {
-    slider_row(ui, label, help, value, range, true, false).is_changed
+pub fn count_row(ui: &mut Ui, label: &str, help: &str, value: &mut f64, reach: impl Into<Reach>) -> bool {
+    slider_row(ui, label, help, value, reach.into(), true, false).is_changed
 }
 
 fn slider_row(
@@ -89,18 +134,20 @@ fn slider_row(
     label: &str,
     help: &str,
     value: &mut f64,
-    range: std::ops::RangeInclusive<f64>,
+    reach: Reach,
     whole: bool,
     has_strip: bool,
 ) -> Turned {
     ui.horizontal(|ui| {
         let label = help_label(ui, label, help);
         // The rest of the row, less the number beside the rail.
-        ui.spacing_mut().slider_width = (ui.available_width() - 66.0).max(60.0);
+        let gap = ui.spacing().item_spacing.x;
+        ui.spacing_mut().slider_width = (ui.available_width() - gap - NUMBER).max(36.0);
+        ui.spacing_mut().interact_size.x = NUMBER;
         let before = *value;
-        // What was typed or came with a recipe may lie beyond the rail, and stays.
-        let range = range.start().min(before)..=range.end().max(before);
-        let mut slider = Slider::new(value, range);
+        // What was typed or came with a recipe may lie beyond the rail, and stays: the handle is at the end then. A rail that grew with
+        // the value would move under the pointer.
+        let mut slider = Slider::new(value, reach.rail).clamping(SliderClamping::Never);
         slider = if whole { slider.integer() } else { slider.max_decimals(2) };
         let response = ui.add(slider).labelled_by(label.id);
         let response = match (help, has_strip) {
@@ -109,8 +156,10 @@ fn slider_row(
             (_, false) => response.on_hover_text(help),
         };
         let wants_strip = has_strip && strip_asked(ui, &response);
-        if has_strip && is_strip_drag(ui, &response) {
+        if (has_strip && is_strip_drag(ui, &response)) || value.is_nan() {
             *value = before;
+        } else if *value != before {
+            *value = value.clamp(*reach.typed.start(), *reach.typed.end());
         }
         Turned { is_changed: *value != before, wants_strip }
     })
@@ -153,7 +202,7 @@ pub fn knob_row(ui: &mut Ui, knob: &Knob, knobs: &mut admix_engine::mix::recipe:
         let (low, high) = knob.rail();
         let range = format!("{}\n{} to {}; {} by itself.", knob.help, knob.min, knob.max, knob.default);
         let help = if knob.max > 1e4 || knob.min < -1e4 { knob.help } else { &range };
-        turned = number_row(ui, knob.label, help, &mut value, low..=high, knob.is_whole());
+        turned = number_row(ui, knob.label, help, &mut value, Reach::of(knob, low..=high), knob.is_whole());
     }
     turned.is_changed = value != before;
     if turned.is_changed {

@@ -31,6 +31,8 @@ pub enum Icon {
     Theme,
     /// Both sides change places.
     Swap,
+    /// Everything there is to do.
+    List,
 }
 
 /// A square button with an icon; `name` is what it does, for the tooltip and for screen readers.
@@ -110,6 +112,11 @@ fn draw(painter: &Painter, icon: Icon, rect: Rect, color: Color32) {
             let mut half = arc(rect.center(), r * 0.45, 90.0, 270.0);
             half.push(half[0]);
             painter.add(egui::Shape::convex_polygon(half, color, Stroke::NONE));
+        }
+        Icon::List => {
+            for y in [0.15, 0.5, 0.85] {
+                line(&[at(0.05, y), at(0.95, y)]);
+            }
         }
         Icon::Swap => {
             line(&[at(0.05, 0.3), at(0.95, 0.3), at(0.72, 0.08)]);
