@@ -31,7 +31,7 @@ function watched(response) {
   return new Response(body, { headers: { "content-type": "application/wasm" } });
 }
 
-// The page for scripts: `window.admix`. Everything throws while the studio is not running. "Scripting the tab" in README.md has examples.
+// The page for scripts: `window.admix`. Everything throws while the studio is not running. "In the browser" in README.md has examples.
 const scripting = (program) => ({
   // { device, busy, waiting, live: { stage, done, total, preview, .. } or null, recipe, shown, history, shelf, notices, liveMode,
   //   offers: [{ reference, name, words, span, weight }] }

@@ -1,5 +1,5 @@
 // Histogram of one digit of the keys of up to eight selections (k-th magnitude by radix, then by element number among equal magnitudes).
-// Mirrors gpu/mix/src/select.rs. NUMBER 0: digits of the magnitude's 31 bits; 1: of the element number. The digit has BITS bits above SHIFT;
+// Mirrors gpu/mix/src/select/mod.rs. NUMBER 0: digits of the magnitude's 31 bits; 1: of the element number. The digit has BITS bits above SHIFT;
 // FIRST 1: nothing lies above it. BINS bins a selection. SELECTS selections; TARGETS four bits each: which model's change from `o`.
 #include "mix/shared/flat"
 #include "mix/shared/selection"

@@ -108,6 +108,9 @@ PEFT = {
     "lokr_effective": peft.LoKrConfig(r=2, alpha=2, init_weights=False, use_effective_conv2d=True, decompose_factor=2, target_modules=[CONV, K2]),
     "dora": peft.LoraConfig(r=3, lora_alpha=4, use_dora=True, init_lora_weights=False, target_modules=[Q, K2, CONV, PROJ]),
     "lora_bias": peft.LoraConfig(r=2, lora_alpha=3, lora_bias=True, init_lora_weights=False, target_modules=[OUTER, FF2]),
+    "lora_saved": peft.LoraConfig(
+        r=2, lora_alpha=3, bias="lora_only", modules_to_save=["conv_out", NORM], init_lora_weights=False, target_modules=[FF2, CONV]
+    ),
     "ia3": peft.IA3Config(target_modules=[K2, OUTER, FF2, CONV, CONV2], feedforward_modules=[FF2, CONV2], init_ia3_weights=False),
     "oft": peft.OFTConfig(oft_block_size=4, r=0, init_weights=False, **COMMON),
     "oft_exact": peft.OFTConfig(oft_block_size=8, r=0, init_weights=False, use_cayley_neumann=False, block_share=True, target_modules=[Q, K2, CONV]),
@@ -221,6 +224,9 @@ def peft_folder(name: str) -> dict:
             else:
                 p.data = 0.4 * torch.randn_like(p)
             p.data = f16(p.data)
+        elif p.requires_grad:
+            # `modules_to_save` and trained biases: whole layers.
+            p.data = f16(p.data + 0.3 * torch.randn_like(p))
     for module in model.modules():
         for shared in ("vera_A", "vera_B"):
             if isinstance(getattr(module, shared, None), torch.nn.Module):

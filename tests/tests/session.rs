@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use admix_engine::mix::recipe::{Recipe, Sample};
+use admix_engine::mix::recipe::{AdapterUse, Recipe, Sample};
 use admix_engine::sample::registry;
 use admix_engine::settings::Options;
 use admix_engine::tensor::{DeviceOptions, Tensor};
@@ -124,5 +124,45 @@ fn what_older_recipes_say_is_accepted() {
             latents(&mut session, &recipe)
         });
         assert_eq!(both[0], both[1], "{name}");
+    }
+}
+
+/// Settings beside an adapter's weights and a folder's own JSON files count, although the weights keep their checksum: a session that stays open
+/// takes them up.
+#[test]
+fn files_beside_the_weights_are_not_remembered_from_before() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (model, adapter) = (dir.path().join("model"), dir.path().join("adapter"));
+    let golden = pipeline("sd1_tiny").join("../..");
+    copy(&pipeline("sd1_tiny"), &model);
+    copy(&golden.join("adapters/peft_rslora"), &adapter);
+    let recipe = || {
+        let mut recipe = recipe();
+        recipe.base.reference = model.display().to_string();
+        recipe.adapters.push(AdapterUse::new(adapter.display().to_string(), 1.0));
+        recipe
+    };
+    let mut kept = open();
+    let mut last = latents(&mut kept, &recipe());
+    for (file, from, to) in [
+        (adapter.join("adapter_config.json"), "\"use_rslora\": true", "\"use_rslora\": false"),
+        (model.join("unet/config.json"), "\"norm_eps\": 1e-05", "\"norm_eps\": 0.5"),
+    ] {
+        let text = std::fs::read_to_string(&file).expect("reads");
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&file, text.replacen(from, to, 1)).expect("writes");
+        let now = latents(&mut kept, &recipe());
+        assert_ne!(now, last, "{file:?}");
+        assert_eq!(now, latents(&mut open(), &recipe()), "{file:?}");
+        last = now;
+    }
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).expect("creates");
+    for entry in std::fs::read_dir(from).expect("lists") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() { copy(&path, &target) } else { std::fs::copy(&path, &target).map(|_| ()).expect("copies") }
     }
 }

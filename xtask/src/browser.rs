@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::process::{command, find, release_binary, root, run as run_command, target_dir};
+use crate::process::{command, find, release_binary, root, run as run_command, run_listening, target_dir};
 use crate::setup::{self, Need};
 use crate::test::Outcome;
 use crate::web;
@@ -43,9 +43,13 @@ pub fn run() -> Result<Outcome> {
     let tests = root().join("tests/browser");
     // Into the tree, where node looks; git ignores it.
     let mut install = command("npm");
-    if let Err(error) = run_command(install.args(["ci", "--no-audit", "--no-fund"]).current_dir(&tests)) {
-        // No network, most likely: a machine without the driver is like one without Chromium.
-        return Ok(Outcome::Skipped(format!("playwright-core could not be installed: {error:#}")));
+    let (is_done, said) = run_listening(install.args(["ci", "--no-audit", "--no-fund"]).current_dir(&tests))?;
+    if !is_done {
+        // A machine that reaches no registry is like one without Chromium; everything else is a mistake in the tree or in the installation.
+        let code = network_code(&said).context("`npm ci` in tests/browser failed, and not for want of a network")?;
+        return Ok(Outcome::Skipped(format!(
+            "playwright-core could not be installed: npm reached no registry ({code})"
+        )));
     }
     if !IS_BUILT.load(Ordering::Relaxed) {
         page()?;
@@ -56,4 +60,46 @@ pub fn run() -> Result<Outcome> {
     drive.arg(tests.join("run.mjs")).env("ADMIX_DIST", dist()?).env("ADMIX_BIN", program);
     drive.env("ADMIX_CHROMIUM", chromium).env("ADMIX_OUT", target_dir()?);
     run_command(&mut drive).map(Outcome::from)
+}
+
+/// The code with which npm says that it could not reach its registry.
+fn network_code(said: &str) -> Option<&str> {
+    const CODES: [&str; 10] = [
+        "ENOTFOUND",
+        "EAI_AGAIN",
+        "ECONNREFUSED",
+        "ECONNRESET",
+        "ETIMEDOUT",
+        "ENETUNREACH",
+        "EHOSTUNREACH",
+        "ENETDOWN",
+        "ERR_SOCKET_TIMEOUT",
+        "ENOTCACHED",
+    ];
+    // `npm error code ENOTFOUND`; before npm 10.6 `npm ERR! code ENOTFOUND`.
+    let codes = said.lines().filter_map(|line| {
+        let rest = line.strip_prefix("npm error code ").or_else(|| line.strip_prefix("npm ERR! code "))?;
+        Some(rest.trim())
+    });
+    codes.into_iter().find(|code| CODES.contains(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::network_code;
+
+    /// Only a registry that cannot be reached leaves the part out; a lock file that does not fit is a failure.
+    #[test]
+    fn a_broken_lock_file_is_no_missing_network() {
+        assert_eq!(network_code("npm error code ENOTFOUND\nnpm error syscall getaddrinfo"), Some("ENOTFOUND"));
+        assert_eq!(network_code("npm ERR! code ECONNREFUSED\n"), Some("ECONNREFUSED"));
+        for said in [
+            "npm error code EUSAGE\nnpm error `npm ci` can only install",
+            "npm error code EJSONPARSE",
+            "",
+            "npm error code E404",
+        ] {
+            assert_eq!(network_code(said), None, "{said}");
+        }
+    }
 }

@@ -52,6 +52,17 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// As [`run`], but says whether it succeeded and what it wrote to standard error, which still comes to the terminal, at the end.
+pub fn run_listening(command: &mut Command) -> Result<(bool, String)> {
+    let shown = show(command);
+    eprintln!("$ {shown}");
+    let output = command.stdin(Stdio::null()).stdout(Stdio::inherit()).stderr(Stdio::piped()).output();
+    let output = output.with_context(|| format!("`{shown}` could not be started"))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    eprint!("{said}");
+    Ok((output.status.success(), said))
+}
+
 /// Runs a command and returns what it wrote to standard output; its standard error stays on the terminal.
 pub fn capture(command: &mut Command) -> Result<String> {
     let shown = show(command);

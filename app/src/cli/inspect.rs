@@ -70,7 +70,7 @@ fn readable(about: &Value) -> String {
     if let Some(metadata) = fields.get("metadata").and_then(Value::as_object).filter(|m| !m.is_empty()) {
         out.push_str("metadata:\n");
         for (key, value) in metadata {
-            out.push_str(&format!("  {key} = {}\n", short(&plain(value))));
+            out.push_str(&format!("  {} = {}\n", visible(key), short(&plain(value))));
         }
     }
     if let Some(recipe) = fields.get("recipe").filter(|r| !r.is_null()) {
@@ -96,7 +96,7 @@ fn fit_text(fit: &Value) -> String {
         mismatched.len()
     );
     if let Some(cause) = fit["cause"].as_str() {
-        out.push_str(&format!("  why: {cause}\n"));
+        out.push_str(&format!("  why: {}\n", visible(cause)));
     }
     let mut group = |title: &str, lines: Vec<String>| {
         if lines.is_empty() {
@@ -109,7 +109,7 @@ fn fit_text(fit: &Value) -> String {
             out.push_str(&format!("    and {more} more (--json lists all)\n"));
         }
     };
-    group("unmatched (names this model does not have)", unmatched.iter().map(plain).collect());
+    group("unmatched (not applied)", unmatched.iter().map(plain).collect());
     let differs = |m: &Value| format!("{}: expected {}, found {}", plain(&m["key"]), m["expected"], m["found"]);
     group("mismatched (another shape)", mismatched.iter().map(differs).collect());
     out
@@ -158,7 +158,12 @@ fn list_line(name: &str, list: &[Value]) -> String {
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_string)
+    value.as_str().map_or_else(|| value.to_string(), visible)
+}
+
+/// Names come from files: what would move the cursor, colour or forge a line becomes a space.
+fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn short(text: &str) -> String {
@@ -167,5 +172,5 @@ fn short(text: &str) -> String {
 }
 
 fn indent(text: &str) -> String {
-    text.lines().map(|l| format!("  {l}")).collect::<Vec<_>>().join("\n")
+    text.lines().map(|l| format!("  {}", visible(l))).collect::<Vec<_>>().join("\n")
 }

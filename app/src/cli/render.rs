@@ -294,15 +294,17 @@ pub fn adapter_line(a: &AdapterReport) -> String {
     if let Some(cause) = &a.cause {
         line.push_str(&format!("; why: {cause}"));
     }
-    line
+    // Names come from files.
+    output::one_line(&line)
 }
 
 /// Tensors of a checkpoint that nothing reads, the first few by name; none where all are read.
 fn unused_line(keys: &[String]) -> Option<String> {
     let (first, more) = (keys.iter().take(3).map(String::as_str).collect::<Vec<_>>(), keys.len().saturating_sub(3));
     let rest = if more > 0 { format!(" and {more} more; `admix inspect --json` lists all") } else { String::new() };
-    (!keys.is_empty())
-        .then(|| format!("{} of the model's tensors are not used: {}{rest}", keys.len(), first.join(", ")))
+    (!keys.is_empty()).then(|| {
+        format!("{} of the model's tensors are not used: {}{rest}", keys.len(), output::one_line(&first.join(", ")))
+    })
 }
 
 fn shown(path: &Path) -> Value {
@@ -315,6 +317,7 @@ fn report(rendered: &Rendered, paths: &[PathBuf], args: &RenderArgs, json: bool)
     if rendered.dropped_tokens > 0 {
         eprintln!("note: the prompt is too long by {} tokens; its end was left out", rendered.dropped_tokens);
     }
+    let used = rendered.adapters.iter().chain(&rendered.inversion_reports);
     if json {
         let out = match paths {
             [one] => shown(one),
@@ -324,7 +327,7 @@ fn report(rendered: &Rendered, paths: &[PathBuf], args: &RenderArgs, json: bool)
         let mut value = json!({
             "out": out, "seed": s.seed, "width": width, "height": height, "steps": s.steps,
             "model": { "name": output::file_name(&m.name), "sha256": m.sha256, "family": m.family, "unused": m.unused },
-            "adapters": rendered.adapters.iter().map(adapter_json).collect::<Vec<_>>(),
+            "adapters": used.map(adapter_json).collect::<Vec<_>>(),
             "seconds": rendered.seconds, "device": rendered.device,
             "batch": s.batch, "sampler": s.sampler, "schedule": s.schedule, "cfg": s.cfg,
             "guidance_batch": rendered.batching, "dropped_tokens": rendered.dropped_tokens, "warnings": rendered.warnings
@@ -344,7 +347,7 @@ fn report(rendered: &Rendered, paths: &[PathBuf], args: &RenderArgs, json: bool)
     if let Some(line) = unused_line(&rendered.model.unused) {
         eprintln!("note: {line}");
     }
-    for a in &rendered.adapters {
+    for a in used {
         eprintln!("{}", adapter_line(a));
     }
     for path in paths {

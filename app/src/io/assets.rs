@@ -236,9 +236,21 @@ impl ByteSource for PageSource {
 /// Every read goes through the browser's own process and lets the page draw in between, so that each costs what a frame costs.
 const HEAD: u64 = 1 << 19;
 
+thread_local! {
+    /// Files of this visit by [`alike`].
+    static SEEN: std::cell::RefCell<std::collections::HashMap<String, u32>> = std::cell::RefCell::default();
+}
+
+/// What a browser tells of a file without reading it.
+fn alike(file: &web_sys::File) -> String {
+    format!("{}|{}|{}", file.name(), file.size() as u64, file.last_modified())
+}
+
 /// A file from the person's disk: slices are read when they are asked for.
 pub struct BlobSource {
     file: web_sys::File,
+    /// How many files alike in name, length and date came before it: archives with fixed dates unpack to many `adapter_model.safetensors`.
+    twin: u32,
     /// The first [`HEAD`] bytes, once somebody wants some of them: an `ArrayBuffer`.
     head: OnceCell<js_sys::Promise>,
 }
@@ -246,7 +258,12 @@ pub struct BlobSource {
 impl BlobSource {
     /// Takes the handle.
     pub fn new(file: web_sys::File) -> BlobSource {
-        BlobSource { file, head: OnceCell::new() }
+        let twin = SEEN.with_borrow_mut(|seen| {
+            let count = seen.entry(alike(&file)).or_insert(0);
+            *count += 1;
+            *count - 1
+        });
+        BlobSource { file, twin, head: OnceCell::new() }
     }
 
     /// Takes the handle of a file whose header will be wanted soon, and begins to read it.
@@ -298,7 +315,9 @@ impl ByteSource for BlobSource {
     }
 
     fn identity(&self) -> Option<String> {
-        Some(format!("{}|{}|{}", self.file.name(), self.len(), self.file.last_modified()))
+        // The first keeps its identity from one visit to the next; a later one is read anew rather than taken for another file.
+        let own = alike(&self.file);
+        Some(if self.twin == 0 { own } else { format!("{own}|{}", self.twin) })
     }
 }
 

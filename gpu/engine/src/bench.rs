@@ -258,7 +258,7 @@ async fn networks(session: &mut Session, bench: &Measure, limits: Limits) -> Res
     }
     figures.extend(adapters::figures(session, bench, &mut networks, step, &record).await?);
     figures.extend(knobs::figures(session, bench, &mut networks).await?);
-    session.keep_networks(base.sha256().await?, networks);
+    session.keep_networks(base.state_sum().await?, networks);
     figures.push(outside(session, bench, &program).await?);
     Ok(figures)
 }

@@ -78,6 +78,8 @@ pub struct Rendered {
     pub adapters: Vec<AdapterReport>,
     /// Textual inversions that were at hand, with their checksums.
     pub inversions: Vec<AdapterUse>,
+    /// How they fit the base's text encoders, in the same order.
+    pub inversion_reports: Vec<AdapterReport>,
     /// Where the time went.
     pub seconds: Seconds,
     /// Tokens of the prompt that did not fit, if any.
@@ -99,7 +101,7 @@ pub struct ModelFacts {
     pub sha256: String,
     /// `sd1`, `sd2`, ...
     pub family: String,
-    /// Keys of the base's files that nothing here reads: buffers, EMA copies, training state.
+    /// What the base's files hold and nothing here reads ([`admix_files::Checkpoint::unused`]).
     pub unused: Vec<String>,
 }
 
@@ -157,7 +159,7 @@ impl Session {
             )
             .await;
         // A failed or cancelled render keeps the networks: their slots say for themselves what they hold (but see `Networks::is_sound`).
-        self.keep_networks(mixer.base().sha256().await?, networks);
+        self.keep_networks(mixer.base().state_sum().await?, networks);
         result.map(|mut rendered| {
             rendered.seconds = seconds;
             rendered
@@ -230,6 +232,8 @@ impl Session {
         }
         seconds.decode = clock.elapsed().as_secs_f64();
         let base = mixer.base();
+        let mut warnings = mixer.warnings().to_vec();
+        warnings.extend(inversions.unheard(sample));
         let mut recipe = settings.complete(mixer, sample);
         recipe.adapters.extend(inversions.used.iter().cloned());
         Ok(Rendered {
@@ -238,17 +242,18 @@ impl Session {
             shape: staged.shape,
             recipe,
             inversions: inversions.used.clone(),
+            inversion_reports: inversions.reports(base).await?,
             settings,
             model: ModelFacts {
                 name: base.name.clone(),
                 sha256: base.sha256().await?,
                 family: base.family.id().into(),
-                unused: base.extra.keys().cloned().collect(),
+                unused: base.unused(),
             },
             adapters: mixer.reports().to_vec(),
             seconds: *seconds,
             dropped_tokens: staged.dropped,
-            warnings: mixer.warnings().to_vec(),
+            warnings,
             batching: networks.batching,
             device: gpu.name(),
         })

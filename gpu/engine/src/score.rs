@@ -61,7 +61,7 @@ impl Session {
                 Err(e) => Err(e),
             };
         }
-        self.keep_networks(mixer.base().sha256().await?, networks);
+        self.keep_networks(mixer.base().state_sum().await?, networks);
         outcome?;
         let mean = sum / shown.len() as f64;
         if mean.is_finite() {

@@ -26,7 +26,7 @@ pub struct Session {
     /// Checkpoints and adapters by reference and by the state of their files.
     checkpoints: Kept<Checkpoint>,
     adapters: Kept<Adapter>,
-    /// The networks of the last base model, by its sha256.
+    /// The networks of the last base model, by [`Checkpoint::state_sum`].
     networks: Option<(String, Networks)>,
     /// Inputs of merges that stay on the device from one recipe to the next.
     cache: Arc<Cache>,
@@ -202,7 +202,7 @@ impl Session {
 
     /// The networks of the mix's base, from the last render where it was the same model.
     pub(crate) async fn networks_for(&mut self, mixer: &Mixer) -> Result<Networks, EngineError> {
-        let key = mixer.base().sha256().await?;
+        let key = mixer.base().state_sum().await?;
         match self.networks.take() {
             Some((held, networks)) if held == key && networks.is_sound() && networks.family == mixer.base().family => {
                 Ok(networks)

@@ -80,6 +80,11 @@ pub async fn bundle_sha256(bundle: &Bundle) -> Result<String> {
     Ok(hex(&hasher.finalize()))
 }
 
+/// SHA-256 of bytes in memory, as lower-case hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

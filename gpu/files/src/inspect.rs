@@ -74,7 +74,7 @@ impl Checkpoint {
             "parameters": self.parameters(),
             "tensors": self.tensors.len(),
             "other_tensors": self.extra.len(),
-            "unused": self.extra.keys().collect::<Vec<_>>(),
+            "unused": self.unused(),
             "components": components,
             "sha256": self.sha256().await?,
             "prediction": self.prediction().name(),

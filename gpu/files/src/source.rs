@@ -112,11 +112,13 @@ mod native {
                     Error::io(format!("cannot open `{}`", path.display()), e)
                 }
             };
-            let file = File::open(path).map_err(failed)?;
-            let about = file.metadata().map_err(failed)?;
-            if about.is_dir() {
-                return Err(Error::NotFound(format!("`{}` is a folder where a file was expected", path.display())));
+            // Before it is opened: opening a named pipe waits for somebody who writes.
+            let about = std::fs::metadata(path).map_err(failed)?;
+            if !about.is_file() {
+                let kind = if about.is_dir() { "a folder" } else { "a pipe or a device" };
+                return Err(Error::NotFound(format!("`{}` is {kind} where a file was expected", path.display())));
             }
+            let file = File::open(path).map_err(failed)?;
             Ok(FileSource { file, path: path.to_path_buf(), len: about.len(), modified: about.modified().ok() })
         }
 

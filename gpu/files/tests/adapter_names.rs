@@ -13,7 +13,18 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 /// Ways to spell a layer of a model.
-const SPELLINGS: [&str; 6] = ["kohya", "kohya of sgm names", "diffusers", "old processors", "peft", "original code"];
+const SPELLINGS: [&str; 10] = [
+    "kohya",
+    "kohya of sgm names",
+    "diffusers",
+    "old processors",
+    "peft",
+    "original code",
+    "OMI",
+    "ComfyUI's text encoders",
+    "peft's names in diffusers' file",
+    "oldest text projections",
+];
 
 /// A model and its layers: canonical names without `.weight`, and shapes.
 struct Model {
@@ -59,6 +70,14 @@ fn spell(model: &Model, layer: &str, spelling: &str) -> Option<String> {
         }
         "peft" => Some(format!("base_model.model.{component}.{path}")),
         "original code" if text.is_none() => Some(format!("diffusion_model.{}", original()?)),
+        "OMI" if text.is_none() => Some(format!("unet.{}", original()?)),
+        "OMI" => Some(format!("{}.{path}", ["clip_l", "clip_g"][text?])),
+        "ComfyUI's text encoders" => Some(format!("text_encoders.{}.transformer.{path}", ["clip_l", "clip_g"][text?])),
+        "peft's names in diffusers' file" => Some(format!("{component}.base_model.model.{path}")),
+        "oldest text projections" if text.is_some() => {
+            let (attention, inner) = path.split_once(".self_attn.")?;
+            Some(format!("{component}.{attention}.self_attn.to_{}", inner.trim_end_matches("_proj")))
+        }
         _ => None,
     }
 }
@@ -67,7 +86,7 @@ fn spell(model: &Model, layer: &str, spelling: &str) -> Option<String> {
 fn endings(spelling: &str) -> [&'static str; 2] {
     match spelling {
         "kohya" | "kohya of sgm names" => [".lora_down.weight", ".lora_up.weight"],
-        "old processors" => ["_lora.down.weight", "_lora.up.weight"],
+        "old processors" | "oldest text projections" => ["_lora.down.weight", "_lora.up.weight"],
         _ => [".lora_A.weight", ".lora_B.weight"],
     }
 }

@@ -79,6 +79,34 @@ fn damaged_side_cars_are_named_and_cost_nothing() {
     }
 }
 
+/// Numbers of a type that cannot be what the role needs.
+#[test]
+fn types_that_cannot_be_right_are_refused() {
+    let load = |tensors: &[(&str, DType, &[usize])]| {
+        let specs: Vec<_> =
+            tensors.iter().map(|(n, d, s)| TensorSpec { name: (*n).into(), dtype: *d, shape: s.to_vec() }).collect();
+        let data = specs.iter().map(|s| s.dtype.encode_f32(&vec![1.0; s.shape.iter().product()]));
+        let bytes = write_to_vec(&specs, &Default::default(), data).unwrap();
+        ready(Adapter::load(Bundle::file("x.safetensors", Arc::new(MemSource::new(bytes)))))
+    };
+    let up = ("a.lora_up.weight", DType::F16, &[8, 4][..]);
+    let e = load(&[("a.lora_down.weight", DType::I8, &[4, 8]), up]).err().unwrap().to_string();
+    assert!(e.contains("module `a` has whole numbers (I8) in `a.lora_down.weight`"), "{e}");
+    assert!(load(&[("a.lora_down.weight", DType::F16, &[4, 8]), up, ("a.alpha", DType::I64, &[])]).is_ok());
+    // bf16 knows whole numbers up to 256 without a gap.
+    let places = |dtype| load(&[("a.shira_weight", DType::F32, &[1]), ("a.shira_indices", dtype, &[2, 1])]).unwrap();
+    for (dtype, width, sound) in
+        [(DType::BF16, 256, true), (DType::BF16, 257, false), (DType::F16, 2049, false), (DType::I32, 4096, true)]
+    {
+        let adapter = places(dtype);
+        let changes = ready(adapter.changes(&adapter.modules["a"], &[4, width]));
+        assert_eq!(changes.is_ok(), sound, "{dtype:?} {width}");
+        if let Err(e) = changes {
+            assert!(e.to_string().contains("tells whole numbers apart up to"), "{e}");
+        }
+    }
+}
+
 /// Sound files that are nothing this program knows: what `admix inspect` says of them.
 #[test]
 fn what_is_no_model_and_no_adapter_says_why() {
@@ -205,6 +233,50 @@ fn every_kind_of_damage_has_its_message() {
             r#"{"rank_pattern": {"a": "b"}}"#,
             &[8, 8],
             "an object of numbers",
+        ),
+        // Ways to start a training in which the base changes too; peft's conversion says `true` there.
+        (
+            &[("a.lora_A.weight", &[4, 8]), ("a.lora_B.weight", &[8, 4])],
+            1.0,
+            r#"{"init_lora_weights": "pissa_niter_16"}"#,
+            &[8, 8],
+            "`init_lora_weights` = `pissa_niter_16`, which changes the base too",
+        ),
+        (
+            &[("a.lora_A.weight", &[4, 8]), ("a.lora_B.weight", &[6, 4]), ("a.lora_magnitude_vector", &[6])],
+            1.0,
+            r#"{"init_lora_weights": "olora"}"#,
+            &[6, 8],
+            "`init_lora_weights` = `olora`",
+        ),
+        (
+            &[("a.lora_A.weight", &[4, 8]), ("a.lora_B.weight", &[8, 4])],
+            1.0,
+            r#"{"init_lora_weights": "eva"}"#,
+            &[8, 8],
+            "ACCEPTED",
+        ),
+        // More of a module than its kind has: half of it would be wrong.
+        (
+            &[("a.lora_A.weight", &[4, 8]), ("a.lora_B.weight", &[8, 4]), ("a.lora_diag", &[4])],
+            1.0,
+            "{}",
+            &[8, 8],
+            "module `a` also has `lora_diag`, which no known kind of adapter has",
+        ),
+        (
+            &[("a.lora_down.weight", &[4, 8]), ("a.lora_up.weight", &[8, 4]), ("a.lora_up.scale_weight", &[1])],
+            1.0,
+            "{}",
+            &[8, 8],
+            "module `a` also has `lora_up.scale_weight`",
+        ),
+        (
+            &[("a.lora_down.weight", &[4, 8]), ("a.lora_up.weight", &[8, 4]), ("a.diff", &[8, 8])],
+            1.0,
+            "{}",
+            &[8, 8],
+            "module `a` also has `a.diff`, which a LoRA module does not have",
         ),
         // A token table.
         (

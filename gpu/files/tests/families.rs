@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// A file or folder of `families/` and the type and dialect that reports give it.
-const FIXTURES: [(&str, &str, &str); 31] = [
+const FIXTURES: [(&str, &str, &str); 32] = [
     ("lycoris_loha.safetensors", "loha", "kohya"),
     ("lycoris_lokr.safetensors", "lokr", "kohya"),
     ("lycoris_dora.safetensors", "dora", "kohya"),
@@ -28,6 +28,7 @@ const FIXTURES: [(&str, &str, &str); 31] = [
     ("peft_lokr_effective", "lokr", "peft"),
     ("peft_dora", "dora", "peft"),
     ("peft_lora_bias", "lora", "peft"),
+    ("peft_lora_saved", "locon", "peft"),
     ("peft_ia3", "ia3", "peft"),
     ("peft_oft", "oft", "peft"),
     ("peft_oft_exact", "oft", "peft"),
@@ -115,8 +116,9 @@ fn effective_weights_are_those_of_the_libraries() {
 #[test]
 fn every_applied_family_has_a_fixture() {
     let covered: BTreeSet<&str> = FIXTURES.iter().map(|(_, kind, _)| *kind).collect();
-    // LoRA in all dialects, on token tables and textual inversions have tests of their own; normalisations lie in `lycoris_full`.
-    let elsewhere = ["lora_embedding", "norm", "embedding"];
+    // LoRA in all dialects, on token tables and textual inversions have tests of their own; normalisations lie in `lycoris_full`,
+    // layers saved whole in `peft_lora_saved`.
+    let elsewhere = ["lora_embedding", "norm", "embedding", "saved"];
     for family in families().iter().filter(|f| f.is_applied()) {
         assert!(covered.contains(family.id()) || elsewhere.contains(&family.id()), "{} has no fixture", family.id());
     }

@@ -49,3 +49,19 @@ fn what_cannot_be_written_is_named() {
     assert!(error(dir.path().join("x"), huge).to_string().contains("too large"));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
+
+/// The last bytes go out when the file is finished; a full disk shows only then.
+#[test]
+#[cfg(target_os = "linux")]
+fn nothing_stays_when_the_last_write_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let temporary = dir.path().join(format!(".x.safetensors.{}.part", std::process::id()));
+    std::os::unix::fs::symlink("/dev/full", &temporary).unwrap();
+    let mut w = FileWriter::create(dir.path().join("x.safetensors"), specs(), &Default::default()).unwrap();
+    for (name, bytes) in [("b", &[1u8, 2, 3][..]), ("a", &[]), ("c", &[4, 5, 6, 7])] {
+        w.write(name, bytes).unwrap();
+    }
+    let e = w.finish().unwrap_err().to_string();
+    assert!(e.contains("cannot write"), "{e}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}

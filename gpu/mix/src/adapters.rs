@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use admix_files::Checkpoint;
-use admix_files::adapter::{Adapter, BiasUse, Change, Factors, Module};
+use admix_files::adapter::{Adapter, BiasUse, Change, Factors, FitReport, Module};
 
 use crate::beside::{SideForm, is_layer};
 use crate::low_rank::LowRank;
@@ -39,6 +39,8 @@ pub(crate) enum Part {
 /// An adapter's changes, by the canonical name of the tensor they belong to.
 pub(crate) struct OpenAdapter {
     pub parts: HashMap<String, Part>,
+    /// Equal for equal changes: the checksum, and a digest of the settings beside the file.
+    pub state: String,
     adapter: Arc<Adapter>,
 }
 
@@ -95,7 +97,24 @@ fn part_beside(parts: &mut HashMap<String, Part>, target: &str, shape: &[usize],
 
 /// Families whose numbers are as many as the weight's.
 fn is_large(module: &Module) -> bool {
-    matches!(module.family, "full" | "bitdelta")
+    matches!(module.family, "full" | "bitdelta" | "saved")
+}
+
+impl AdapterReport {
+    /// What a recipe's entry says of its file, by how that fits. Errors: a file that cannot be read.
+    pub async fn of(used: &AdapterUse, adapter: &Adapter, fit: FitReport) -> Result<AdapterReport, MixError> {
+        let mismatched = fit.mismatched.into_iter();
+        Ok(AdapterReport {
+            name: used.source.reference.clone(),
+            sha256: adapter.sha256().await?,
+            autov3: adapter.autov3().await?,
+            weight: used.weight,
+            matched: fit.matched.len(),
+            unmatched: fit.unmatched,
+            cause: fit.cause,
+            mismatched: mismatched.map(|m| (m.key, format!("{:?}", m.expected), format!("{:?}", m.found))).collect(),
+        })
+    }
 }
 
 impl OpenAdapter {
@@ -121,11 +140,14 @@ impl OpenAdapter {
                 cause: fit.cause.unwrap_or_else(|| "its names and this model's have nothing in common".into()),
             });
         }
+        if adapter.kind == "embedding" {
+            let why = "is a textual inversion: its rows belong to prompts and change no weight";
+            warnings.push(format!("{reference} {why}"));
+        }
         let beside = unmerged || !used.is_whole();
         let mut parts = HashMap::new();
         for found in &fit.matched {
             let Some(module) = adapter.modules.get(&found.module) else { continue };
-            // The rows of a textual inversion belong to prompts.
             if module.family == "embedding" {
                 continue;
             }
@@ -134,7 +156,7 @@ impl OpenAdapter {
             let bias = bias.filter(|b| module.bias != BiasUse::Untouched && base.tensors.contains_key(b));
             if is_large(module) {
                 let stored = |bias| Part::Stored { module: found.module.clone(), bias, shape: shape.clone() };
-                let only_bias = ["mask", "diff", "set_weight"].iter().all(|r| !module.group.has(r));
+                let only_bias = ["mask", "diff", "set_weight", "weight"].iter().all(|r| !module.group.has(r));
                 if !only_bias {
                     parts.insert(found.weight.clone(), stored(false));
                 }
@@ -168,18 +190,9 @@ impl OpenAdapter {
                 adapter.kind
             ));
         }
-        let mismatched = fit.mismatched.into_iter();
-        let report = AdapterReport {
-            name: reference.clone(),
-            sha256: adapter.sha256().await?,
-            autov3: adapter.autov3().await?,
-            weight: used.weight,
-            matched: fit.matched.len(),
-            unmatched: fit.unmatched,
-            cause: fit.cause,
-            mismatched: mismatched.map(|m| (m.key, format!("{:?}", m.expected), format!("{:?}", m.found))).collect(),
-        };
-        Ok((OpenAdapter { parts, adapter: adapter.clone() }, report))
+        let report = AdapterReport::of(used, adapter, fit).await?;
+        let state = adapter.state_sum().await?;
+        Ok((OpenAdapter { parts, state, adapter: adapter.clone() }, report))
     }
 
     /// A part's change, read from the file where it is not held.

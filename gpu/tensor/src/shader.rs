@@ -1,6 +1,6 @@
 //! Shader sources and their tiny preprocessor.
 //!
-//! Every `shaders/**/*.wgsl` is embedded by `build.rs` under its stem (`shaders/mix/ties.wgsl` is `mix/ties`). Three line directives are
+//! Every `shaders/**/*.wgsl` is embedded by `build.rs` under its stem (`shaders/mix/sce.wgsl` is `mix/sce`). Three line directives are
 //! resolved here, exactly as at run time, so that the validation test sees what the device sees:
 //! `#include "shared/name"`, `#if NAME` / `#else` / `#endif` (true when the define exists and is not 0).
 //! `#for i COUNT` ... `#end` repeats its lines with `$i` replaced by 0, 1, ..: register tiles are unrolled in the source, because
@@ -27,7 +27,7 @@ fn source(name: &str) -> Result<&'static str, TensorError> {
         .ok_or_else(|| TensorError::Shader { name: name.into(), reason: "no such file below shaders/".into() })
 }
 
-/// One variant as a line of text: `mix/ties WG=8 MODELS=2`.
+/// One variant as a line of text: `mix/sce WG=8 MODELS=2`.
 pub fn describe(name: &str, defines: &[(&'static str, u32)]) -> String {
     defines.iter().fold(name.to_owned(), |line, (key, value)| format!("{line} {key}={value}"))
 }

@@ -3,21 +3,27 @@
 //! They are adapters of the recipe, but change no weight: A1111 finds their names wherever they stand, ComfyUI as `embedding:name`. Those in a library
 //! folder join in by their names alone, as they do there.
 
-use admix_files::adapter::{Embedding, Encoder as Which};
-use admix_mix::recipe::{AdapterUse, Recipe};
+use std::sync::Arc;
+
+use admix_files::Checkpoint;
+use admix_files::adapter::{Adapter, Embedding, Encoder as Which};
+use admix_mix::AdapterReport;
+use admix_mix::recipe::{AdapterUse, Recipe, Sample};
 use admix_model::prompt::Inversion;
 
 use crate::infotext::short_name;
 use crate::{EngineError, Session};
 
 /// The inversions of one render.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Inversions {
     list: Vec<Embedding>,
     /// As prompts see them, in the same order.
     pub words: Vec<Inversion>,
     /// Recipe entries with their checksums.
     pub used: Vec<AdapterUse>,
+    /// Their files.
+    files: Vec<Arc<Adapter>>,
 }
 
 impl Inversions {
@@ -29,11 +35,32 @@ impl Inversions {
         rows.values.get(vector * width..(vector + 1) * width).ok_or_else(missing)
     }
 
-    fn add(&mut self, embedding: Embedding, used: AdapterUse) {
+    /// How each fits a model's text encoders. Errors: a file that can no longer be read.
+    pub async fn reports(&self, base: &Checkpoint) -> Result<Vec<AdapterReport>, EngineError> {
+        let mut reports = Vec::new();
+        for (used, file) in self.used.iter().zip(&self.files) {
+            reports.push(AdapterReport::of(used, file, file.fit(base)).await?);
+        }
+        Ok(reports)
+    }
+
+    /// A line for each whose words stand in no prompt, so that it did nothing.
+    pub fn unheard<'a>(&'a self, sample: &Sample) -> impl Iterator<Item = String> + 'a {
+        // Prompts stand in several fields (regions, second passes); a name in any of them counts.
+        let said = serde_json::to_string(sample).unwrap_or_default().to_lowercase();
+        let silent = move |names: &[String]| !names.iter().any(|name| said.contains(&name.to_lowercase()));
+        self.words.iter().zip(&self.used).filter(move |(word, _)| silent(&word.names)).map(|(word, used)| {
+            let names = word.names.join("` or `");
+            format!("{} did nothing: no prompt says `{names}`", used.source.reference)
+        })
+    }
+
+    fn add(&mut self, embedding: Embedding, used: AdapterUse, file: Arc<Adapter>) {
         let vectors = embedding.rows.iter().map(|r| r.tokens).max().unwrap_or(0);
         self.words.push(Inversion { names: embedding.names.clone(), vectors });
         self.list.push(embedding);
         self.used.push(used);
+        self.files.push(file);
     }
 }
 
@@ -65,7 +92,7 @@ impl Session {
                 )));
             }
             used.source.sha256 = Some(sum);
-            found.add(embedding, used);
+            found.add(embedding, used, adapter);
         }
         #[cfg(not(target_arch = "wasm32"))]
         self.add_from_libraries(recipe, &mut found).await?;
@@ -92,7 +119,7 @@ impl Session {
             let Some(embedding) = adapter.embedding().await? else { continue };
             let mut used = AdapterUse::new(reference, 1.0);
             used.source.sha256 = Some(adapter.sha256().await?);
-            found.add(embedding, used);
+            found.add(embedding, used, adapter);
         }
         Ok(())
     }

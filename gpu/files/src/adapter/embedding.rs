@@ -79,13 +79,17 @@ pub(super) fn made_for(width: usize) -> &'static str {
 
 /// What a key holds, if a textual inversion has such keys. `alone`: the file holds no other tensor.
 pub(super) fn encoder_of_key(key: &str, info: &TensorInfo, alone: bool) -> Option<Encoder> {
-    let shaped = match info.shape[..] {
-        [width] => width > 0,
-        [rows, width] => (1..=1024).contains(&rows) && width > 0,
-        _ => false,
-    };
-    // A token's own word as the only key, with a few rows.
-    let lone = alone && !key.contains('.') && matches!(info.shape[..], [_] | [..=128, _]);
+    // No text encoder is narrower; a scalar or a handful of numbers is something else.
+    const NARROWEST: usize = 16;
+    let shaped = info.dtype.is_float()
+        && match info.shape[..] {
+            [width] => width >= NARROWEST,
+            [rows, width] => (1..=1024).contains(&rows) && width >= NARROWEST,
+            _ => false,
+        };
+    // A token's own word as the only key, with a few rows. A word may have dots, but does not end as a weight does.
+    let word = !key.ends_with(".weight") && !key.ends_with(".bias");
+    let lone = alone && word && matches!(info.shape[..], [_] | [..=128, _]);
     match key {
         "clip_g" if shaped => Some(Encoder::Second),
         "emb_params" | "clip_l" | "<emb>" if shaped => Some(Encoder::First),

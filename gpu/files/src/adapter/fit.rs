@@ -2,6 +2,7 @@
 //! line says why.
 
 use super::facts::stated_family;
+use super::family::split_key;
 use super::targets::Targets;
 use super::{Adapter, BiasUse};
 use crate::checkpoint::{Checkpoint, ModelFamily};
@@ -118,7 +119,11 @@ fn cause(
     unmatched: &[String],
     mismatched: &[Mismatch],
 ) -> Option<String> {
-    let is_text = |name: &str| ["lora_te", "text_encoder", "text_model", "lycoris_te"].iter().any(|p| name.contains(p));
+    let is_text = |name: &str| {
+        ["lora_te", "text_encoder", "text_model", "lycoris_te", "clip_l.", "clip_g.", "clip_h."]
+            .iter()
+            .any(|p| name.contains(p))
+    };
     let all_text = adapter.modules.values().all(|m| is_text(&m.name));
     if unmatched.is_empty() && mismatched.is_empty() {
         return (all_text && adapter.kind != "embedding").then(|| "it changes the text encoder only".to_owned());
@@ -159,7 +164,8 @@ fn cause(
         ["transformer_blocks_0_attn_", "double_blocks", "single_transformer_blocks", "joint_blocks", "transformer."];
     if matched == 0
         && adapter.modules.values().any(|m| {
-            transformer.iter().any(|t| m.name.starts_with(t) || m.name.contains(t)) && !m.name.contains("attentions")
+            let other = m.name.contains("attentions") || m.name.starts_with("text_encoders.");
+            !other && transformer.iter().any(|t| m.name.contains(t))
         })
     {
         return Some(format!("made for a diffusion transformer (FLUX, SD 3 or alike); {model}"));
@@ -171,6 +177,24 @@ fn cause(
     if !targets.has_text && text_left == unmatched.len() && mismatched.is_empty() {
         return Some("its text-encoder part has no place: this model's file has no text encoder".into());
     }
+    if let [m] = mismatched
+        && let ([o, own, ..], [f, theirs, ..]) = (&m.expected[..], &m.found[..])
+        && o == f
+        && targets.find(&m.key, None).is_some_and(|(weight, _)| weight == "unet.conv_in.weight")
+    {
+        let kind = |channels: usize| match channels {
+            4 => " (text to picture)",
+            8 => " (pix2pix)",
+            9 => " (inpainting)",
+            _ => "",
+        };
+        return Some(format!(
+            "`{}` is made for a U-Net that reads {theirs} channels{}; this one reads {own}{}",
+            m.key,
+            kind(*theirs),
+            kind(*own)
+        ));
+    }
     if let Some(m) = mismatched.first() {
         let n = mismatched.len();
         return Some(format!(
@@ -181,10 +205,25 @@ fn cause(
     if let Some(lcm) = unmatched.iter().find(|n| n.contains("cond_proj")) {
         return Some(format!("`{lcm}` belongs to an LCM model's guidance embedding, which this model lacks"));
     }
+    if let Some(why) = unmatched.iter().find_map(|name| left_over(name, targets)) {
+        return Some(why);
+    }
     if matched == 0 {
         return Some(format!("none of its names (e.g. `{}`) is known in this model", unmatched.first()?));
     }
     Some(format!("{} of its names are not in this model, e.g. `{}`", unmatched.len(), unmatched.first()?))
+}
+
+/// Why a name was not used although this model has its layer.
+fn left_over(name: &str, targets: &Targets) -> Option<String> {
+    if let Some((weight, _)) = targets.find(name, None) {
+        return Some(format!("`{name}` is a second spelling of a layer that the file changes already (`{weight}`)"));
+    }
+    let (module, ..) = split_key(name)?;
+    let (weight, _) = targets.find(module, None)?;
+    Some(format!(
+        "`{name}` belongs to a layer of this model (`{weight}`), but the file lacks the tensors that go with it"
+    ))
 }
 
 /// The width of the text embedding that the adapter's cross-attention expects.

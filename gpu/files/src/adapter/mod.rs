@@ -15,6 +15,7 @@ mod fit;
 mod open;
 mod peft_settings;
 mod targets;
+mod understood;
 
 pub use change::{Change, Changes, Extent};
 pub use dialect::{Dialect, dialects};
@@ -88,6 +89,8 @@ pub struct Adapter {
     pub triggers: Vec<String>,
     /// What the file and those beside it say about it.
     pub facts: AdapterFacts,
+    /// Digest of the settings that lie beside its weights; empty where there are none.
+    beside: String,
     /// Rows of a textual inversion.
     embedding: Vec<(Encoder, Slot)>,
     sources: Vec<SharedSource>,
@@ -134,6 +137,13 @@ impl Adapter {
     /// SHA-256 of the file, or of a folder as [`crate::hash::bundle_sha256`] defines it.
     pub async fn sha256(&self) -> Result<String> {
         crate::hash::bundle_sha256(&self.bundle).await
+    }
+
+    /// [`Adapter::sha256`] and, behind it, a digest of the settings beside the weights (`adapter_config.json`): equal for equal changes. For whoever keeps
+    /// what was computed; the checksum alone stays when somebody edits `lora_alpha`.
+    pub async fn state_sum(&self) -> Result<String> {
+        let sum = self.sha256().await?;
+        Ok(if self.beside.is_empty() { sum } else { format!("{sum} {}", self.beside) })
     }
 
     /// The files it was opened from.
@@ -195,6 +205,14 @@ impl Adapter {
             && changes.bias.is_none()
         {
             changes.bias = Some(Change::Add { values: more.data.clone(), scale: 1.0 });
+        }
+        if let Some(whole) =
+            values.get(family::WHOLE_BIAS).filter(|_| module.family != "saved" && module.family != "resadapter")
+        {
+            if changes.bias.is_some() {
+                return Err(broken("it both adds to the layer's bias and replaces it".into()));
+            }
+            changes.bias = Some(Change::Replace(whole.data.clone()));
         }
         let counted = |change: &Option<Change>, expected: usize| match change {
             Some(Change::Add { values, .. } | Change::Replace(values)) => values.len() == expected,

@@ -1,8 +1,9 @@
 //! From keys to modules.
 
 use super::dialect::dialects;
-use super::family::{ALPHA, BIAS, BiasUse, Family, Fits, Group, Settings, families, split_key};
+use super::family::{ALPHA, BIAS, BiasUse, Family, Fits, Group, Settings, WHOLE_BIAS, families, split_key};
 use super::peft_settings::{self, PeftSettings};
+use super::understood;
 use super::{Adapter, Encoder, Module, Slot, embedding, facts};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result, first_few};
@@ -19,18 +20,21 @@ struct File {
     index: Index,
     source: SharedSource,
     settings: Vec<(String, PeftSettings)>,
+    /// Text of the settings beside it.
+    beside: Vec<u8>,
 }
 
 pub(super) async fn load(bundle: Bundle) -> Result<Adapter> {
-    let files = open_files(&bundle).await?;
+    let (files, left) = open_files(&bundle).await?;
     let mut groups: Groups = IndexMap::new();
-    let mut stray = Vec::new();
+    let mut stray: Vec<String> = left.iter().map(|name| format!("{name} (not read: name it by itself)")).collect();
+    let mut nameless = Vec::new();
     let mut metadata = IndexMap::new();
     for (source, file) in files.iter().enumerate() {
         for (key, info) in &file.index.tensors {
             let slot = Slot { source, key: key.clone(), info: info.clone() };
             let Some((module, role, _)) = split_key(key) else {
-                stray.push(key.clone());
+                nameless.push((source, key.clone()));
                 continue;
             };
             let place = (module.to_owned(), file.component.clone());
@@ -45,7 +49,10 @@ pub(super) async fn load(bundle: Bundle) -> Result<Adapter> {
         }
     }
     share(&mut groups);
+    stray.extend(nameless.iter().map(|(_, key)| key.clone()));
     let claimed = claimed(groups, &mut stray);
+    let file_of = |source: usize| files.get(source).map_or("", |f| f.path.as_str());
+    understood::check(&claimed, &nameless, &file_of)?;
     let mut modules = IndexMap::new();
     let mut refined: IndexMap<&'static str, usize> = IndexMap::new();
     for (name, component, source, group, family) in claimed {
@@ -63,7 +70,7 @@ pub(super) async fn load(bundle: Bundle) -> Result<Adapter> {
             alpha: settings.alpha,
             scale: built.scale,
             fits: built.fits,
-            bias: if group.has(BIAS) { BiasUse::Needed } else { built.bias },
+            bias: if group.has(BIAS) || group.has(WHOLE_BIAS) { BiasUse::Needed } else { built.bias },
             settings,
             parameters: group.slots.iter().filter(|(r, _)| **r != ALPHA).map(|(_, s)| s.info.elements()).sum(),
             group,
@@ -84,6 +91,8 @@ pub(super) async fn load(bundle: Bundle) -> Result<Adapter> {
         return Err(not_an_adapter(&bundle, &files));
     }
     let facts = facts::gather(&bundle, &metadata).await?;
+    let beside = files.iter().flat_map(|f| &f.beside).copied().collect::<Vec<u8>>();
+    let beside = if beside.is_empty() { String::new() } else { crate::hash::sha256(&beside) };
     Ok(Adapter {
         name: bundle.name().to_owned(),
         kind: kind_of(&refined),
@@ -92,6 +101,7 @@ pub(super) async fn load(bundle: Bundle) -> Result<Adapter> {
         stray,
         triggers: facts.words(),
         facts,
+        beside,
         embedding: rows,
         metadata,
         sources: files.into_iter().map(|f| f.source).collect(),
@@ -119,7 +129,7 @@ fn share(groups: &mut Groups) {
 }
 
 /// A module's name, component, file, tensors and kind.
-type Claimed = (String, Option<String>, usize, Group, &'static dyn Family);
+pub(super) type Claimed = (String, Option<String>, usize, Group, &'static dyn Family);
 
 /// Finds every group's kind. Tensors of none are stray; so are companions that stand alone.
 fn claimed(groups: Groups, stray: &mut Vec<String>) -> Vec<Claimed> {
@@ -143,7 +153,7 @@ fn claimed(groups: Groups, stray: &mut Vec<String>) -> Vec<Claimed> {
 /// Kinds that name a file whatever else is in it.
 const TELLING: [&str; 3] = ["resadapter", "bitdelta", "dora"];
 /// Kinds that stand beside others.
-const BESIDE: [&str; 3] = ["full", "norm", "lora_embedding"];
+const BESIDE: [&str; 4] = ["full", "norm", "lora_embedding", "saved"];
 
 /// A kind that tells, else the most frequent of those that do not merely stand beside others. One LoCon module makes a LoRA file a LoCon.
 fn kind_of(refined: &IndexMap<&'static str, usize>) -> String {
@@ -168,7 +178,9 @@ fn dialect_of(modules: &IndexMap<String, Module>) -> &'static str {
     counts.into_iter().max_by_key(|(_, n)| *n).map_or("unknown", |(id, _)| id)
 }
 
-async fn open_files(bundle: &Bundle) -> Result<Vec<File>> {
+/// The weight files that are the adapter, opened, and the names of those beside them that are not read.
+async fn open_files(bundle: &Bundle) -> Result<(Vec<File>, Vec<String>)> {
+    let mut left = Vec::new();
     let mut chosen: Vec<(String, SharedSource, Option<String>)> = Vec::new();
     if bundle.is_folder() {
         let weights: Vec<_> = bundle.weights().collect();
@@ -201,6 +213,7 @@ async fn open_files(bundle: &Bundle) -> Result<Vec<File>> {
                     return Err(Error::NotA { file: bundle.name().into(), why });
                 }
             }
+            left.extend(here.iter().map(|(n, _)| (*n).to_owned()).filter(|n| !chosen.iter().any(|(c, ..)| c == n)));
         }
     } else if let Some((name, source)) = bundle.first() {
         crate::safetensors::refuse_by_name(name)?;
@@ -227,14 +240,15 @@ async fn open_files(bundle: &Bundle) -> Result<Vec<File>> {
             Some(c) => format!("{c}/"),
             None => String::new(),
         };
-        let beside = format!("{folder}{SETTINGS}");
-        if let Some(text) = bundle.text(&beside).await? {
-            let file = if bundle.is_folder() { bundle.path_of(&beside) } else { format!("{SETTINGS} beside {path}") };
-            settings.push((String::new(), PeftSettings::from_json(&file, &text)?));
+        let name = format!("{folder}{SETTINGS}");
+        let beside = bundle.text(&name).await?.unwrap_or_default();
+        if bundle.get(&name).is_some() {
+            let file = if bundle.is_folder() { bundle.path_of(&name) } else { format!("{SETTINGS} beside {path}") };
+            settings.push((String::new(), PeftSettings::from_json(&file, &beside)?));
         }
-        files.push(File { path, component, index, source, settings });
+        files.push(File { path, component, index, source, settings, beside });
     }
-    Ok(files)
+    Ok((files, left))
 }
 
 /// A module's alpha: its own tensor, else the settings of its component, else none.

@@ -1,5 +1,6 @@
 //! diffusers folders: components in sub-folders, weights possibly in shards or variants; and a component's own folder.
 
+use super::quantised;
 use super::{Checkpoint, Evidence, Format, ModelFamily, OpenOptions, Part, TensorRef, TokenizerFiles};
 use crate::bundle::Bundle;
 use crate::config::{Fields, Prediction, SchedulerConfig, TextConfig, UNetConfig, VaeConfig, parse_object};
@@ -11,7 +12,7 @@ use indexmap::IndexMap;
 const COMPONENTS: [&str; 4] = ["unet", "vae", "text_encoder", "text_encoder_2"];
 const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
 /// Variants to try, in this order, where there is no plain file and the caller named none.
-const VARIANTS: [&str; 3] = ["fp32", "bf16", "fp16"];
+const VARIANTS: [&str; 5] = ["fp32", "bf16", "fp16", "ema", "non_ema"];
 
 pub(super) async fn load(bundle: Bundle, options: &OpenOptions) -> Result<Checkpoint> {
     if bundle.get("adapter_config.json").is_some() {
@@ -37,16 +38,8 @@ pub(super) async fn load(bundle: Bundle, options: &OpenOptions) -> Result<Checkp
                 return Err(Error::NotFound(format!("`{what}` is missing; copy it from the model's repository")));
             }
             (None, Some(_)) => {
-                let pickles = first_few(bundle.ignored_in(&folder).map(str::to_owned), 3);
-                let why = if pickles.is_empty() {
-                    "no .safetensors weights beside its config.json".to_owned()
-                } else {
-                    format!(
-                        "only pickles ({pickles}), which run code when loaded; save the model with `safe_serialization=True`"
-                    )
-                };
-                let of = options.variant.as_ref().map(|v| format!(" of variant `{v}`")).unwrap_or_default();
-                return Err(Error::NotFound(format!("`{}` has {why}{of}", bundle.path_of(component))));
+                let why = no_weights(&bundle, &folder, options);
+                return Err(Error::NotFound(format!("`{}` has {why}", bundle.path_of(component))));
             }
         }
     }
@@ -119,9 +112,13 @@ async fn load_component(bundle: &Bundle, options: &OpenOptions, found: &mut Foun
     let config = bundle.text("config.json").await?;
     let weights = choose_weights(bundle, "", options).await?;
     let (Some(config), Some(weights)) = (config, weights) else {
-        let why = "no model is in this folder: expected unet/, vae/ and text_encoder/ with config.json and \
-            .safetensors weights";
-        return Err(Error::NotA { file: bundle.name().into(), why: why.into() });
+        let expected = "expected unet/, vae/ and text_encoder/ with config.json and .safetensors weights";
+        let here = is_here(bundle, "") || bundle.ignored_in("").next().is_some();
+        let why = match here {
+            true => format!("no model is in this folder: it has {}; {expected}", no_weights(bundle, "", options)),
+            false => format!("no model is in this folder: {expected}"),
+        };
+        return Err(Error::NotA { file: bundle.name().into(), why });
     };
     let file = bundle.path_of("config.json");
     let component = component_of_config(&file, &config)?;
@@ -140,6 +137,39 @@ pub(super) fn component_of_config(file: &str, text: &[u8]) -> Result<&'static st
         Some(other) => Err(Error::unsupported(file, format!("a model of class `{other}`"))),
         None => Err(Error::config(file, "it names no model class (`_class_name` or `architectures`)")),
     }
+}
+
+/// Weight files at the top of a folder of the bundle.
+fn weights_in<'a>(bundle: &'a Bundle, folder: &'a str) -> impl Iterator<Item = &'a str> {
+    bundle.weights().map(|(n, _)| n).filter(move |n| n.strip_prefix(folder).is_some_and(|rest| !rest.contains('/')))
+}
+
+fn is_here(bundle: &Bundle, folder: &str) -> bool {
+    weights_in(bundle, folder).next().is_some() || bundle.get(&format!("{folder}config.json")).is_some()
+}
+
+/// What a component's folder has instead of weights that could be read, and what to do.
+fn no_weights(bundle: &Bundle, folder: &str, options: &OpenOptions) -> String {
+    if let Some(variant) = &options.variant {
+        return format!("no .safetensors weights of variant `{variant}`");
+    }
+    let several = first_few(weights_in(bundle, folder).map(|n| n[folder.len()..].to_owned()), 3);
+    if !several.is_empty() && bundle.get(&format!("{folder}config.json")).is_none() {
+        return format!(
+            "weights ({several}) but no config.json, which belongs beside them; copy it from the model's repository"
+        );
+    }
+    if !several.is_empty() {
+        return format!(
+            "several files of weights ({several}), of which none has a known name and no .safetensors.index.json says how they belong \
+             together; keep one, or download the index"
+        );
+    }
+    let pickles = first_few(bundle.ignored_in(folder).map(str::to_owned), 3);
+    if pickles.is_empty() {
+        return "no .safetensors weights beside its config.json".into();
+    }
+    format!("only pickles ({pickles}), which run code when loaded; save the model with `safe_serialization=True`")
 }
 
 /// The weight files of a component, if it has any: one, or all the shards, named relative to the bundle.
@@ -170,8 +200,7 @@ async fn choose_weights(bundle: &Bundle, folder: &str, options: &OpenOptions) ->
         return Ok(None);
     }
     // Any lone file will do, whatever its name.
-    let mut lone =
-        bundle.weights().map(|(n, _)| n).filter(|n| n.strip_prefix(folder).is_some_and(|rest| !rest.contains('/')));
+    let mut lone = weights_in(bundle, folder);
     Ok(match (lone.next(), lone.next()) {
         (Some(only), None) => Some(vec![only.to_owned()]),
         _ => None,
@@ -251,6 +280,7 @@ impl Found {
             let Some(source) = bundle.get(name) else { continue };
             let path = bundle.path_of(name);
             let index = Index::read(source.as_ref(), &path).await?;
+            quantised::refuse(&path, &index.tensors)?;
             let part = self.parts.len();
             self.parts.push(Part { name: name.clone(), component: component.into(), source: source.clone() });
             for (key, info) in index.tensors {

@@ -3,6 +3,7 @@
 mod detect;
 mod export;
 mod folder;
+mod quantised;
 mod recognised;
 mod single;
 mod validate;
@@ -302,6 +303,28 @@ impl Checkpoint {
     /// SHA-256 of the file, or of a folder as [`crate::hash::bundle_sha256`] defines it.
     pub async fn sha256(&self) -> Result<String> {
         crate::hash::bundle_sha256(&self.bundle).await
+    }
+
+    /// [`Checkpoint::sha256`] and, behind it, a digest of what else makes its networks: configurations and tokenizers. For whoever keeps networks; the
+    /// checksum alone stays when a folder's JSON files change.
+    pub async fn state_sum(&self) -> Result<String> {
+        let plain = |mut text: String, file: &str| {
+            // Where a configuration lies does not matter.
+            text = text.replace(&format!("{file:?}"), "");
+            text
+        };
+        let mut state = format!("{:?}\n", self.family);
+        let unet = self.unet.as_ref().map(|c| plain(format!("{c:?}"), &c.file));
+        let vae = self.vae.as_ref().map(|c| plain(format!("{c:?}"), &c.file));
+        let texts =
+            [&self.text_encoder, &self.text_encoder_2].map(|c| c.as_ref().map(|c| plain(format!("{c:?}"), &c.file)));
+        state.push_str(&format!("{unet:?}\n{vae:?}\n{texts:?}\n"));
+        let tokenizers = [&self.tokenizer, &self.tokenizer_2];
+        let mut bytes = state.into_bytes();
+        for (name, text) in tokenizers.into_iter().flatten().flat_map(TokenizerFiles::named) {
+            bytes.extend(name.bytes().chain(text.iter().flatten().copied()));
+        }
+        Ok(format!("{} {}", self.sha256().await?, crate::hash::sha256(&bytes)))
     }
 
     /// The files it was opened from.

@@ -2,6 +2,7 @@
 
 use super::detect;
 use super::folder::{Found, component_of_config};
+use super::quantised;
 use super::recognised::recognise;
 use super::{Checkpoint, Evidence, Format, ModelFamily, Part, TensorRef, TokenizerFiles};
 use crate::bundle::Bundle;
@@ -44,12 +45,14 @@ pub(super) async fn load(bundle: Bundle) -> Result<Checkpoint> {
         }
         Format::Prefixed
     } else {
+        open_clip = is_open_clip(&index);
         read_component(&bundle, &index, &mut found).await?;
         Format::Component
     };
     if found.tensors.is_empty() {
         return Err(not_a_checkpoint(&file, &index));
     }
+    quantised::refuse(&file, &index.tensors)?;
     infer(&file, &mut found, open_clip, &hints)?;
     if found.unet.is_none() && index.tensors.keys().any(|k| k.starts_with(ldm::UNET)) {
         // A VAE that such a file brings along would open; the denoiser is what people want of it.
@@ -194,10 +197,37 @@ fn ldm_places(
     Vec::new()
 }
 
+/// OpenCLIP's own file: a text encoder, with a vision encoder beside it or without.
+fn is_open_clip(index: &Index) -> bool {
+    ["token_embedding.weight", "transformer.resblocks.0.attn.in_proj_weight"]
+        .iter()
+        .all(|k| index.tensors.contains_key(*k))
+}
+
 /// One component alone: told by the configuration beside it or by its keys.
 async fn read_component(bundle: &Bundle, index: &Index, found: &mut Found) -> Result<()> {
     let file = bundle.name().to_owned();
     let has = |key: &str| index.tensors.contains_key(key);
+    if is_open_clip(index) {
+        for (key, info) in &index.tensors {
+            match open_clip_parts(key, info) {
+                parts if parts.is_empty() || !info.dtype.is_float() => keep_extra(found, key.clone(), info.clone()),
+                parts => {
+                    for p in parts {
+                        let tensor = TensorRef {
+                            source: 0,
+                            key: key.clone(),
+                            info: info.clone(),
+                            shape: p.shape,
+                            transform: p.transform,
+                        };
+                        found.tensors.insert(format!("text_encoder.{}", p.key), tensor);
+                    }
+                }
+            }
+        }
+        return Ok(());
+    }
     let by_keys = if has("time_embedding.linear_1.weight") && has("conv_in.weight") {
         Some("unet")
     } else if has("decoder.conv_in.weight") && has("encoder.conv_in.weight") {

@@ -174,6 +174,21 @@ fn whole(v: &Value) -> Option<usize> {
     v.as_u64().or_else(from_float).and_then(|n| usize::try_from(n).ok())
 }
 
+/// Most blocks (residual blocks, transformer blocks, layers) that a configuration may imply. The deepest published model, SDXL's U-Net, has 96;
+/// a stranger's file must not make us list millions of tensors.
+const MOST_BLOCKS: usize = 4096;
+
+/// Refuses a configuration of `file` that implies more than [`MOST_BLOCKS`], before anything is listed; `fields` name what makes it so deep.
+pub(super) fn check_depth(file: &str, blocks: usize, fields: &str) -> Result<()> {
+    if blocks <= MOST_BLOCKS {
+        return Ok(());
+    }
+    let why = format!(
+        "its {fields} imply more than {MOST_BLOCKS} blocks, which no model has; the configuration is damaged or hostile"
+    );
+    Err(Error::config(file, why))
+}
+
 /// Layer sizes: above zero, and small enough that products of a few of them fit in 64 bits.
 fn size(v: &Value) -> Option<usize> {
     whole(v).filter(|n| (1..=1 << 20).contains(n))

@@ -1,7 +1,7 @@
 //! `text_encoder/config.json` of transformers' `CLIPTextModel` and `CLIPTextModelWithProjection`.
 
 use super::Fields;
-use super::fields::parse_object;
+use super::fields::{check_depth, parse_object};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -74,6 +74,7 @@ impl TextConfig {
             eos_token_id: f.usize("eos_token_id", 49407)?,
             pad_token_id: f.usize("pad_token_id", 1)?,
         };
+        check_depth(file, config.num_hidden_layers, "`num_hidden_layers`")?;
         if !config.hidden_size.is_multiple_of(config.num_attention_heads) {
             let why = format!(
                 "`hidden_size` = {} does not divide into `num_attention_heads` = {}",

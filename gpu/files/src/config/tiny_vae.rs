@@ -1,7 +1,7 @@
 //! `config.json` of diffusers' `AutoencoderTiny` (TAESD): a small decoder for previews.
 
 use super::Fields;
-use super::fields::parse_object;
+use super::fields::{check_depth, parse_object};
 use crate::error::{Error, Result};
 
 /// The decoder half of a TAESD-like autoencoder.
@@ -61,6 +61,8 @@ impl TinyVaeConfig {
             );
             return Err(Error::config(file, why));
         }
+        let blocks = config.num_decoder_blocks.iter().fold(0usize, |sum, n| sum.saturating_add(*n));
+        check_depth(file, blocks, "`num_decoder_blocks`")?;
         Ok(config)
     }
 

@@ -1,7 +1,7 @@
 //! `unet/config.json` of diffusers' `UNet2DConditionModel`.
 
 use super::Fields;
-use super::fields::parse_object;
+use super::fields::{check_depth, parse_object};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -194,6 +194,12 @@ impl UNetConfig {
                 return Err(Error::config(file, why));
             }
         }
+        let levels = config.layers_per_block.iter().zip(&config.transformer_layers_per_block);
+        let blocks = levels.fold(0usize, |sum, (layers, depth)| {
+            // Down and up, which has one more; each a residual block and a transformer.
+            sum.saturating_add((2 * layers + 1).saturating_mul(1 + depth))
+        });
+        check_depth(file, blocks, "`layers_per_block` and `transformer_layers_per_block`")?;
         Ok(config)
     }
 

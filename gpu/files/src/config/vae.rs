@@ -1,7 +1,7 @@
 //! `vae/config.json` of diffusers' `AutoencoderKL`.
 
 use super::Fields;
-use super::fields::parse_object;
+use super::fields::{check_depth, parse_object};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -95,6 +95,7 @@ impl VaeConfig {
                 return Err(Error::config(file, why));
             }
         }
+        check_depth(file, levels.saturating_mul(2 * config.layers_per_block + 1), "`layers_per_block`")?;
         if config.scaling_factor <= 0.0 {
             let why = format!("`scaling_factor` is {}; expected a number above zero", config.scaling_factor);
             return Err(Error::config(file, why));

@@ -113,12 +113,13 @@ pub fn infer_unet(file: &str, shapes: &ShapeOf<'_>, hints: &Hints) -> Result<UNe
     let heads: Vec<usize> = widths.iter().map(|w| if linear && w.is_multiple_of(64) { w / 64 } else { 8 }).collect();
     let time = need("time_embedding.linear_1.weight", 0)?;
     let addition = shapes.dim("add_embedding.linear_1.weight", 1);
-    let mid =
-        match (shapes.has("mid_block.resnets.0.conv1.weight"), shapes.has("mid_block.attentions.0.proj_in.weight")) {
-            (true, true) => json!("UNetMidBlock2DCrossAttn"),
-            (true, false) => json!("UNetMidBlock2D"),
-            _ => Value::Null,
-        };
+    // Any of the attention's tensors: one that is missing must be missed by name.
+    let attends = ["norm.weight", "proj_in.weight", "proj_out.weight"].map(|k| format!("mid_block.attentions.0.{k}"));
+    let mid = match (shapes.has("mid_block.resnets.0.conv1.weight"), attends.iter().any(|k| shapes.has(k))) {
+        (true, true) => json!("UNetMidBlock2DCrossAttn"),
+        (true, false) => json!("UNetMidBlock2D"),
+        _ => Value::Null,
+    };
     let inferred = json!({
         "attention_head_dim": heads,
         "block_out_channels": widths,

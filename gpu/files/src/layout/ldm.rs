@@ -130,7 +130,10 @@ impl UNetBlocks {
         let up = walk("output_blocks", 0, &|n| {
             has(format!("output_blocks.{n}.1.conv")) || has(format!("output_blocks.{n}.2.conv"))
         });
-        let mid_attention = has("middle_block.1.proj_in.weight".into());
+        // Any of its keys: one that is missing must be missed by name.
+        let mid_attention =
+            ["norm.weight", "norm.bias", "proj_in.weight", "proj_in.bias", "proj_out.weight", "transformer_blocks.0"];
+        let mid_attention = mid_attention.iter().any(|key| has(format!("middle_block.1.{key}")));
         (!down.is_empty() && !up.is_empty()).then_some(UNetBlocks { down, up, mid_attention })
     }
 
@@ -141,6 +144,7 @@ impl UNetBlocks {
             ("conv_in", "input_blocks.0.0"),
             ("time_embedding.linear_1", "time_embed.0"),
             ("time_embedding.linear_2", "time_embed.2"),
+            ("time_embedding.cond_proj", "time_embed.cond_proj"),
             ("add_embedding.linear_1", "label_emb.0.0"),
             ("add_embedding.linear_2", "label_emb.0.2"),
             ("conv_norm_out", "out.0"),
@@ -148,6 +152,8 @@ impl UNetBlocks {
         ] {
             r.pair(canonical, ldm);
         }
+        // diffusers' script that writes such files leaves an LCM's guidance embedding under its own name.
+        r.to_canonical.insert("time_embedding.cond_proj".into(), "time_embedding.cond_proj".into());
         let mut n = 1;
         for (i, level) in self.down.iter().enumerate() {
             for j in 0..level.resnets {

@@ -45,13 +45,13 @@ pub enum HeaderProblem {
     DType { tensor: String, dtype: String },
     #[error("tensor `{tensor}`: {size} is not a valid size in its shape")]
     Shape { tensor: String, size: String },
-    #[error("tensor `{tensor}` has {rank} dimensions, more than {MAX_RANK}")]
-    Rank { tensor: String, rank: usize },
+    #[error("tensor `{0}` has more than {MAX_RANK} dimensions")]
+    Rank(String),
     #[error("tensor `{0}` has a shape whose product overflows")]
     ShapeOverflow(String),
     #[error("tensor `{tensor}`: {offset} is not a valid offset")]
     Offset { tensor: String, offset: String },
-    #[error("tensor `{tensor}` has {count} data offsets instead of two")]
+    #[error("tensor `{tensor}` has {} data offsets instead of two", if *count > 2 { "3 or more".to_owned() } else { count.to_string() })]
     OffsetCount { tensor: String, count: usize },
     #[error("tensor `{tensor}` begins at byte {begin} after its end {end}")]
     Reversed { tensor: String, begin: u64, end: u64 },
@@ -233,8 +233,14 @@ impl<'de> Visitor<'de> for TensorSeed<'_> {
         while let Some(field) = map.next_key::<String>()? {
             let twice = match field.as_str() {
                 "dtype" => dtype.replace(map.next_value()?).is_some(),
-                "shape" => shape.replace(map.next_value_seed(Wholes)?).is_some(),
-                "data_offsets" => offsets.replace(map.next_value_seed(Wholes)?).is_some(),
+                "shape" => {
+                    let too_long = || HeaderProblem::Rank(name.to_owned());
+                    shape.replace(map.next_value_seed(Wholes { found, most: MAX_RANK, too_long })?).is_some()
+                }
+                "data_offsets" => {
+                    let too_long = || HeaderProblem::OffsetCount { tensor: name.to_owned(), count: 3 };
+                    offsets.replace(map.next_value_seed(Wholes { found, most: 2, too_long })?).is_some()
+                }
                 other => {
                     map.next_value::<IgnoredAny>()?;
                     return Err(A::Error::custom(format!("tensor `{name}` has an unknown field `{other}`")));
@@ -263,9 +269,6 @@ fn build(
     let tensor = || name.to_owned();
     let dtype =
         DType::from_name(dtype).ok_or_else(|| HeaderProblem::DType { tensor: tensor(), dtype: dtype.to_owned() })?;
-    if shape.len() > MAX_RANK {
-        return Err(HeaderProblem::Rank { tensor: tensor(), rank: shape.len() });
-    }
     let mut sizes = Vec::with_capacity(shape.len());
     for size in shape {
         let size = size.0.map_err(|text| HeaderProblem::Shape { tensor: tensor(), size: text })?;
@@ -323,17 +326,21 @@ impl<'de> serde::Deserialize<'de> for Whole {
     }
 }
 
-/// A list of numbers; grows with the text, never by a claimed size.
-struct Wholes;
+/// A list of at most `most` numbers. What comes after them is not kept: sixteen bytes for each digit of a hostile header are no bargain.
+struct Wholes<'a, P> {
+    found: &'a mut Found,
+    most: usize,
+    too_long: P,
+}
 
-impl<'de> DeserializeSeed<'de> for Wholes {
+impl<'de, P: Fn() -> HeaderProblem> DeserializeSeed<'de> for Wholes<'_, P> {
     type Value = Vec<Whole>;
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Vec<Whole>, D::Error> {
         d.deserialize_seq(self)
     }
 }
 
-impl<'de> Visitor<'de> for Wholes {
+impl<'de, P: Fn() -> HeaderProblem> Visitor<'de> for Wholes<'_, P> {
     type Value = Vec<Whole>;
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("a list of whole numbers")
@@ -341,6 +348,9 @@ impl<'de> Visitor<'de> for Wholes {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<Whole>, A::Error> {
         let mut list = Vec::new();
         while let Some(value) = seq.next_element()? {
+            if list.len() == self.most {
+                return Err(self.found.stop((self.too_long)()));
+            }
             list.push(value);
         }
         Ok(list)

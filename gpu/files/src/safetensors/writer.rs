@@ -176,6 +176,8 @@ mod native {
     /// Dropped before [`FileWriter::finish`], it removes the temporary file: nothing partial is ever left.
     pub struct FileWriter {
         file: Option<BufWriter<File>>,
+        /// Has its name: there is no temporary file any more.
+        is_renamed: bool,
         temporary: PathBuf,
         path: PathBuf,
         order: Order,
@@ -197,7 +199,7 @@ mod native {
             let temporary = path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
             let file = File::create(&temporary).map_err(|e| cannot_write(&path, e))?;
             let order = Order { tensors, next: 0 };
-            let mut writer = FileWriter { file: Some(BufWriter::new(file)), temporary, path, order };
+            let mut writer = FileWriter { file: Some(BufWriter::new(file)), is_renamed: false, temporary, path, order };
             writer.put(&header)?;
             Ok(writer)
         }
@@ -216,10 +218,9 @@ mod native {
             let file = buffered.into_inner().map_err(|e| failed(e.into_error()))?;
             file.sync_all().map_err(failed)?;
             drop(file);
-            std::fs::rename(&self.temporary, &self.path).map_err(|e| {
-                let _ = std::fs::remove_file(&self.temporary);
-                cannot_write(&self.path, e)
-            })
+            std::fs::rename(&self.temporary, &self.path).map_err(failed)?;
+            self.is_renamed = true;
+            Ok(())
         }
 
         fn put(&mut self, bytes: &[u8]) -> Result<()> {
@@ -232,7 +233,9 @@ mod native {
 
     impl Drop for FileWriter {
         fn drop(&mut self) {
-            if self.file.take().is_some() {
+            // Closed first: Windows removes no open file.
+            drop(self.file.take());
+            if !self.is_renamed {
                 // Best effort: the original error is the one worth reporting.
                 let _ = std::fs::remove_file(&self.temporary);
             }

@@ -140,7 +140,7 @@ impl Mixer {
     pub fn side_adapters(&self) -> impl Iterator<Item = (usize, String, Vec<(&str, &LowRank)>)> {
         let beside = (0..self.adapters.len()).filter(|i| self.wants_beside(*i));
         beside.map(|i| {
-            let mut key = self.sum(&self.recipe.adapters[i].source).to_string();
+            let mut key = self.adapters[i].state.clone();
             let parts = self.adapters[i].parts.iter().filter(|(name, _)| self.beside(i, name));
             let factors: Vec<(&str, &LowRank)> = parts
                 .filter_map(|(name, part)| match part {
@@ -244,7 +244,7 @@ impl Mixer {
         }
         for (i, _, weight) in self.parts(name) {
             if !self.beside(i, name) {
-                let _ = write!(text, "|+{} {weight}", self.sum(&self.recipe.adapters[i].source));
+                let _ = write!(text, "|+{} {weight}", self.adapters[i].state);
             }
         }
         text

@@ -46,7 +46,7 @@ impl Mixer {
 
     /// The factor of every row or column that gives it its length.
     async fn length_factors(&self, adapter: usize, name: &str, lengths: &Lengths<'_>) -> Result<Vec<f32>, MixError> {
-        let key = format!("lengths|{}|{name}{}", self.sum(&self.recipe.adapters[adapter].source), self.weights_text());
+        let key = format!("lengths|{}|{name}{}", self.adapters[adapter].state, self.weights_text());
         if let Some(facts) = self.cache.as_ref().and_then(|cache| cache.facts(&key)) {
             return Ok(facts.numbers.iter().map(|n| *n as f32).collect());
         }

@@ -77,7 +77,7 @@ impl Mixer {
         let step = names.iter().map(|name| cost(name)).sum::<usize>().div_ceil(MOST_WORK).max(1);
         let names: Vec<&String> = names.into_iter().step_by(step).collect();
         // They depend on the files alone, weights do not.
-        let sums: Vec<&str> = used.iter().map(|a| self.sum(&a.source)).collect();
+        let sums: Vec<&str> = self.adapters.iter().map(|a| a.state.as_str()).collect();
         let beside: Vec<bool> = (0..count).map(|i| self.wants_beside(i)).collect();
         let key = format!("stack|{}|{sums:?}|{beside:?}", self.sum(&self.recipe.base));
         let known = self.cache.as_ref().and_then(|cache| cache.facts(&key));

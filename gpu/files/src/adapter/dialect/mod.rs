@@ -4,6 +4,8 @@ mod diffusers;
 mod kohya;
 mod peft;
 
+pub(super) use peft::PREFIX as PEFT_PREFIX;
+
 /// A module of the model that an adapter might change.
 pub struct ModelModule<'a> {
     /// `unet`, `text_encoder`, `text_encoder_2`, `vae`.

@@ -5,7 +5,7 @@ use super::{Dialect, ModelModule};
 pub(super) struct Peft;
 
 /// What peft puts before every path.
-pub(super) const PREFIX: &str = "base_model.model.";
+pub(in crate::adapter) const PREFIX: &str = "base_model.model.";
 
 impl Dialect for Peft {
     fn id(&self) -> &'static str {
@@ -13,7 +13,7 @@ impl Dialect for Peft {
     }
 
     fn is(&self, module: &str) -> bool {
-        module.starts_with(PREFIX)
+        module.contains(PREFIX)
     }
 
     fn spell(&self, m: &ModelModule<'_>, put: &mut dyn FnMut(String)) {
@@ -21,6 +21,8 @@ impl Dialect for Peft {
             put(format!("{PREFIX}{path}"));
             // Some trainers wrap the whole pipeline.
             put(format!("{PREFIX}{}.{path}", m.component));
+            // diffusers' training scripts hand peft's names to its own `save_lora_weights`.
+            put(format!("{}.{PREFIX}{path}", m.component));
         }
     }
 }

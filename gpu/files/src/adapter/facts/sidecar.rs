@@ -47,6 +47,8 @@ pub(super) fn civitai(text: &[u8]) -> Result<AdapterFacts, String> {
 }
 
 fn object(text: &[u8]) -> Result<Value, String> {
+    // Windows' tools begin with a byte order mark.
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     match serde_json::from_slice::<Value>(text) {
         Ok(value) if value.is_object() => Ok(value),
         Ok(_) => Err("it is no JSON object".into()),

@@ -33,6 +33,10 @@ impl Family for Boft {
         group.has("boft_r") || group.shape("oft_blocks").len() == 4
     }
 
+    fn takes(&self, _: &Group, role: &str) -> bool {
+        matches!(role, "boft_r" | "boft_s" | "oft_blocks" | "rescale")
+    }
+
     fn build(&self, group: &Group, _: &Settings) -> Result<Built, String> {
         let peft = group.has("boft_r");
         let shape = group.need(if peft { "boft_r" } else { "oft_blocks" })?;

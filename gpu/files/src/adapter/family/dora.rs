@@ -46,6 +46,10 @@ impl Family for Dora {
         ROLES.iter().any(|r| group.has(r))
     }
 
+    fn takes(&self, group: &Group, role: &str) -> bool {
+        ROLES.contains(&role) || inner(group).is_some_and(|inner| inner.takes(group, role))
+    }
+
     fn build(&self, group: &Group, settings: &Settings) -> Result<Built, String> {
         let inner = inner(group).ok_or("it has lengths (DoRA), but no change of direction beside them")?;
         inner.build(group, settings)

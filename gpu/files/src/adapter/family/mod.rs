@@ -17,6 +17,7 @@ mod orthogonal;
 mod recognised;
 mod resadapter;
 mod road;
+mod saved;
 mod shira;
 mod vera;
 
@@ -49,6 +50,11 @@ pub trait Family: Sync {
 
     /// What a module does to a weight of that shape, from its numbers. `Err` is the reason why it cannot.
     fn changes(&self, values: &Values, module: &Module, extent: Extent) -> Result<Changes, String>;
+
+    /// Whether it reads a tensor of that role. A module that has another is not applied: half of it would be wrong.
+    fn takes(&self, _group: &Group, role: &str) -> bool {
+        self.endings().iter().any(|(_, own)| *own == role)
+    }
 
     /// Roles that stand once in a file for all of its modules.
     fn shared(&self) -> &'static [&'static str] {
@@ -282,7 +288,7 @@ pub fn families() -> &'static [&'static dyn Family] {
 }
 
 // A DoRA is another module with one tensor more, so it must be asked before those; so must AdaLoRA.
-static FAMILIES: [&dyn Family; 30] = [
+static FAMILIES: [&dyn Family; 31] = [
     &dora::Dora,
     &recognised::ADALORA,
     &recognised::EMBEDDING,
@@ -301,6 +307,7 @@ static FAMILIES: [&dyn Family; 30] = [
     &lora::Lora,
     &norm::Norm,
     &full::Full,
+    &saved::Saved,
     &resadapter::ResAdapter,
     &recognised::OLD_OFT,
     &recognised::FOURIERFT,
@@ -324,6 +331,8 @@ pub fn family(id: &str) -> Option<&'static dyn Family> {
 pub(super) const ALPHA: &str = "alpha";
 /// Role of a difference for the bias, for every family.
 pub(super) const BIAS: &str = "diff_b";
+/// Role of a bias that replaces the layer's own (peft's `bias="all"` and `"lora_only"`), for every family.
+pub(super) const WHOLE_BIAS: &str = "bias";
 
 /// Endings that ordinary weights may have too: they do not make a file an adapter.
 const ORDINARY: [&str; 7] = [".alpha", ".mask", ".coeff", ".rescale", ".weight", ".bias", ".diff"];
@@ -339,6 +348,10 @@ pub(super) fn split_key(key: &str) -> Option<(&str, &'static str, bool)> {
                 return Some((module, role, true));
             }
         }
+    }
+    // The layer that peft has wrapped.
+    if let Some(module) = key.strip_suffix(".base_layer.bias").filter(|m| !m.is_empty()) {
+        return Some((module, WHOLE_BIAS, true));
     }
     let mut best: Option<(&str, &'static str, bool)> = None;
     let mut offer = |module: &str, role: &'static str, telling: bool, at: usize| {
@@ -383,6 +396,7 @@ mod tests {
             ("m.lora_magnitude_vector.default.weight", "m", "magnitude"),
             ("m.oft_R.weight", "m", "oft_r"),
             ("base_model.vera_A", "base_model", "vera_a"),
+            ("base_model.model.a.b.base_layer.bias", "base_model.model.a.b", "bias"),
         ] {
             let (m, r, telling) = split_key(key).expect(key);
             assert_eq!((m, r, telling), (module, role, true), "{key}");

@@ -42,7 +42,12 @@ impl Family for ResAdapter {
     }
 
     fn changes(&self, values: &Values, _: &Module, _: Extent) -> Result<Changes, String> {
-        let replace = |role| values.get(role).map(|a| Change::Replace(a.data.clone()));
-        Ok(Changes { weight: replace("weight"), bias: replace("bias") })
+        Ok(replacement(values))
     }
+}
+
+/// The stored weight and bias in the place of the model's.
+pub(super) fn replacement(values: &Values) -> Changes {
+    let replace = |role| values.get(role).map(|a| Change::Replace(a.data.clone()));
+    Changes { weight: replace("weight"), bias: replace("bias") }
 }

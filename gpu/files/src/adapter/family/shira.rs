@@ -4,6 +4,7 @@
 use super::{Built, Family, Fits, Group, Settings, Values};
 use crate::adapter::Module;
 use crate::adapter::change::{Change, Changes, Extent};
+use crate::dtype::DType;
 use std::collections::BTreeMap;
 
 pub(super) struct Shira;
@@ -38,6 +39,15 @@ impl Family for Shira {
     }
 
     fn changes(&self, values: &Values, module: &Module, extent: Extent) -> Result<Changes, String> {
+        if let Some(places) = module.group.get("shira_indices")
+            && let Some(exact) = whole_up_to(places.info.dtype)
+            && extent.rows.max(extent.width()) > exact
+        {
+            let (dtype, rows, width) = (places.info.dtype.name(), extent.rows, extent.width());
+            return Err(format!(
+                "its places are stored as {dtype}, which tells whole numbers apart up to {exact} only; the weight is [{rows}, {width}]"
+            ));
+        }
         let (weight, indices) = (&values.need("shira_weight")?.data, &values.need("shira_indices")?.data);
         let (rows, columns) = indices.split_at(weight.len());
         let mut sums: BTreeMap<u32, f64> = BTreeMap::new();
@@ -51,5 +61,16 @@ impl Family for Shira {
         }
         let (at, values) = sums.into_iter().map(|(i, v)| (i, v as f32)).unzip();
         Ok(Changes { weight: Some(Change::Sparse { at, values }), bias: None })
+    }
+}
+
+/// The whole numbers below which none is missing, for types that soon miss some.
+fn whole_up_to(dtype: DType) -> Option<usize> {
+    match dtype {
+        DType::F16 => Some(1 << 11),
+        DType::BF16 => Some(1 << 8),
+        DType::F8E4M3 => Some(1 << 4),
+        DType::F8E5M2 => Some(1 << 3),
+        _ => None,
     }
 }
