@@ -14,7 +14,8 @@ use admix_engine::tensor::Gpu;
 use admix_engine::{Picture, Session};
 
 pub use work::{
-    Card, Export, Finished, Given, ModelCard, News, Open, Purpose, Render, Shelved, Stage, Trouble, Waiting, Work,
+    Card, Count, Export, Finished, Given, ModelCard, News, Open, Purpose, Render, Shelved, Stage, Trouble, Waiting,
+    Work,
 };
 
 use queue::Shared;

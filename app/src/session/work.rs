@@ -5,6 +5,7 @@ use std::sync::Arc;
 use admix_engine::files::Bundle;
 use admix_engine::mix::Recipe;
 use admix_engine::mix::understand::Understanding;
+use admix_engine::model::prompt::Rules;
 use admix_engine::{Picture, Rendered};
 
 /// Given tensors and pictures of a render.
@@ -87,7 +88,20 @@ pub enum Work {
         model: String,
         /// Prompt and negative prompt.
         texts: [String; 2],
+        /// How prompts are read.
+        rules: Rules,
     },
+}
+
+/// A prompt's length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Its tokens.
+    pub tokens: usize,
+    /// Tokens that its windows have room for.
+    pub room: usize,
+    /// Characters that are read: all, unless there are more tokens than room.
+    pub kept: usize,
 }
 
 /// Something that waits, as lists show it.
@@ -284,8 +298,8 @@ pub enum News {
     Counted {
         /// The texts as they were.
         texts: [String; 2],
-        /// Tokens of each, and how many fit.
-        counts: [(usize, usize); 2],
+        /// What there is to say of each.
+        counts: [Count; 2],
     },
     /// Work failed.
     Failed {

@@ -8,12 +8,13 @@ use admix_engine::files::adapter::Adapter;
 use admix_engine::files::checkpoint::Checkpoint;
 use admix_engine::files::inspect::Inspected;
 use admix_engine::mix::{ExportLayout, ExportProgress, MixError, Mixer, Recipe};
+use admix_engine::model::prompt::{self, Rules};
 use admix_engine::model::tokenizer::Tokenizer;
 use admix_engine::{Control, EngineError, Progress, Session};
 
 use super::Live;
 use super::queue::Shared;
-use super::work::{Card, Export, Finished, ModelCard, News, Open, Render, Shelved, Stage, Trouble, Work};
+use super::work::{Card, Count, Export, Finished, ModelCard, News, Open, Render, Shelved, Stage, Trouble, Work};
 
 /// Does work until the desk is gone.
 pub(super) async fn run(mut session: Session, shared: Arc<Shared>) {
@@ -40,7 +41,7 @@ pub(super) async fn run(mut session: Session, shared: Arc<Shared>) {
             Work::Open(open) => do_open(&mut session, &mut dropped, open).await,
             Work::Export(export) => do_export(&mut session, id, *export, control).await,
             Work::Understand(recipe) => do_understand(&session, id, recipe, &control).await,
-            Work::Count { model, texts } => do_count(&mut session, &mut tokenizers, model, texts).await,
+            Work::Count { model, texts, rules } => do_count(&mut session, &mut tokenizers, model, texts, rules).await,
         };
         shared.done(news);
     }
@@ -202,6 +203,7 @@ async fn do_count(
     tokenizers: &mut HashMap<String, (Tokenizer, usize)>,
     model: String,
     texts: [String; 2],
+    rules: Rules,
 ) -> News {
     if !tokenizers.contains_key(&model) {
         // A model that cannot be opened says so when it is rendered; its prompt is counted with CLIP's vocabulary until then.
@@ -212,11 +214,11 @@ async fn do_count(
         tokenizers.insert(model.clone(), (tokenizer, length.saturating_sub(2)));
     }
     let counts = match tokenizers.get(&model) {
-        Some((tokenizer, room)) => {
-            let count = |t: &String| admix_engine::model::prompt::count(tokenizer, t, room + 2, Default::default());
-            texts.each_ref().map(count)
-        }
-        None => [(0, 75); 2],
+        Some((tokenizer, room)) => texts.each_ref().map(|text| {
+            let (tokens, room_of_all) = prompt::count(tokenizer, text, room + 2, rules);
+            Count { tokens, room: room_of_all, kept: prompt::kept(tokenizer, text, room + 2, rules) }
+        }),
+        None => [Count { room: 75, kept: usize::MAX, ..Count::default() }; 2],
     };
     News::Counted { texts, counts }
 }

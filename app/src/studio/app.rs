@@ -72,8 +72,8 @@ pub struct Studio {
     pub frames: FrameTimes,
     /// The window.
     pub context: Context,
-    /// Tokens and room of prompt and negative prompt.
-    pub counts: [(usize, usize); 2],
+    /// How long the prompts are.
+    pub counting: super::counting::Counting,
     /// Adapters for the prompt's words.
     pub suggest: super::panels::suggest::Suggest,
     /// What is known of the mix before it is made.
@@ -87,7 +87,6 @@ pub struct Studio {
     pub(super) gpu: Arc<Gpu>,
     /// Memory that was free when it was last asked for.
     pub(super) free: std::cell::Cell<Option<(web_time::Instant, Option<u64>)>>,
-    pub(super) counted: Option<(String, [String; 2])>,
     pub(super) exported: Option<Recipe>,
     pub(super) export_places: Arc<std::sync::Mutex<Vec<(Recipe, crate::io::Place)>>>,
     /// The seed to draw the next one from.
@@ -150,7 +149,7 @@ impl Studio {
             inbox,
             search: String::new(),
             details: None,
-            counts: [(0, 0); 2],
+            counting: Default::default(),
             suggest: super::panels::suggest::Suggest::default(),
             figures: super::panels::figures::Figures::default(),
             // A point for every pause, and none in the middle of a drag.
@@ -158,7 +157,6 @@ impl Studio {
             live_render: LiveRender::default(),
             gpu,
             free: Default::default(),
-            counted: None,
             exported: None,
             export_places: Arc::default(),
         }

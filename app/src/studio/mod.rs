@@ -5,6 +5,7 @@ mod app;
 mod canvas;
 mod cards;
 mod carried;
+mod counting;
 mod description;
 mod differs;
 mod document;

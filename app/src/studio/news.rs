@@ -22,11 +22,7 @@ impl Studio {
                 }
                 News::Exported { name } => self.notices.info(format!("Exported {name}")),
                 News::Understood { recipe, figures } => self.figures.learn(*recipe, figures),
-                News::Counted { texts, counts } => {
-                    if self.counted.as_ref().is_some_and(|(_, t)| *t == texts) {
-                        self.counts = counts;
-                    }
-                }
+                News::Counted { texts, counts } => self.counting.learn(&texts, counts),
                 News::Failed { id, error, trouble, .. } => {
                     if !self.miss_study(id, &error) {
                         self.canvas.drop_scrub();
@@ -90,17 +86,6 @@ impl Studio {
         if purpose == Purpose::Asked && !self.document.seed_locked && self.desk.waiting() == 0 && before.is_some() {
             self.roll_seed();
             self.live_render.settle(&self.document);
-        }
-    }
-
-    pub(super) fn count_tokens(&mut self) {
-        let s = &self.document.recipe.sample;
-        let texts = [s.prompt.clone().unwrap_or_default(), s.negative.clone().unwrap_or_default()];
-        let model = self.document.recipe.base.reference.clone();
-        let wanted = (model.clone(), texts.clone());
-        if self.counted.as_ref() != Some(&wanted) && !self.desk.live().is_some_and(|l| l.purpose == Purpose::Asked) {
-            self.counted = Some(wanted);
-            self.desk.submit(Work::Count { model, texts });
         }
     }
 }

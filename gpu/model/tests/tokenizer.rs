@@ -1,7 +1,7 @@
 //! Token ids against transformers' CLIPTokenizer (tests/golden/make_tokens.py).
 
 use admix_files::checkpoint::TokenizerFiles;
-use admix_model::prompt;
+use admix_model::prompt::{self, Long, Rules, kept};
 use admix_model::tokenizer::Tokenizer;
 use serde_json::{Value, json};
 
@@ -110,6 +110,18 @@ fn folders_as_saved_by_transformers() {
             assert_eq!(tokenizer.encode(prompt.as_str().unwrap(), 77).ids, expected, "{name}: {prompt}");
         }
     }
+}
+
+#[test]
+fn what_is_past_the_room_is_whole_words() {
+    let clip = Tokenizer::clip();
+    let cut = Rules { long: Long::Cut, ..Rules::default() };
+    let words = |n: usize| vec!["cat"; n].join(" ");
+    assert_eq!(kept(&clip, &words(75), 77, cut), words(75).len(), "as many as there is room for");
+    assert_eq!(kept(&clip, &words(80), 77, cut), words(75).len());
+    assert_eq!(kept(&clip, &words(80), 77, Rules::default()), words(80).len(), "a second window takes them");
+    assert_eq!(kept(&clip, &format!("{} käse", words(75)), 77, cut), words(75).len());
+    assert_eq!((kept(&clip, "", 77, cut), kept(&clip, &"x".repeat(4000), 77, cut)), (0, 0));
 }
 
 #[test]

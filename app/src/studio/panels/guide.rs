@@ -132,22 +132,26 @@ fn within(knob: &admix_engine::mix::Knob, value: f64) -> u32 {
 }
 
 fn negative(studio: &mut Studio, ui: &mut Ui) {
-    let p = palette(ui);
     let mut text = studio.document.recipe.sample.negative.clone().unwrap_or_default();
     ui.horizontal(|ui| {
         ui.label("Negative prompt").on_hover_text("What the picture should not show. Without effect at CFG 1.");
-        let (tokens, room) = studio.counts[1];
-        if tokens > 0 {
-            ui.label(RichText::new(format!("{tokens}/{room}")).small().color(if tokens > room {
-                p.bad
-            } else {
-                p.soft
-            }));
+        if !text.is_empty() {
+            super::prompt::count(
+                studio,
+                ui,
+                1,
+                "Tokens of the negative prompt, and how many its windows have room for.",
+            );
         }
     });
     let id = ui.make_persistent_id("the negative prompt");
     super::prompt::weigh_word(ui, id, &mut text);
+    let kept = studio.counting.kept(1, &text);
+    let size = egui::TextStyle::Body.resolve(ui.style()).size;
+    let mut layouter =
+        |ui: &Ui, text: &dyn egui::TextBuffer, width: f32| super::suggest::layout(ui, text, width, size, &[], kept);
     let edit = TextEdit::multiline(&mut text).id(id).desired_rows(1).desired_width(f32::INFINITY).hint_text("nothing");
+    let edit = edit.layouter(&mut layouter);
     ui.add(edit).accessible_name("Negative prompt");
     studio.document.recipe.sample.negative = Some(text);
 }

@@ -4,7 +4,7 @@ use egui::text::{CCursor, CCursorRange};
 use egui::{Button, RichText, TextEdit, Ui};
 
 use super::weigh;
-use crate::session::Purpose;
+use crate::session::{Count, Purpose};
 use crate::studio::Studio;
 use crate::studio::panels::{glance, suggest};
 use crate::studio::shortcuts::with_keys;
@@ -28,7 +28,10 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
     let mut prompt = studio.document.recipe.sample.prompt.clone().unwrap_or_default();
     suggest::update(studio, ui);
     let marks = std::mem::take(&mut studio.suggest.marks);
-    let mut layouter = |ui: &Ui, text: &dyn egui::TextBuffer, width: f32| suggest::layout(ui, text, width, &marks);
+    let kept = studio.counting.kept(0, &prompt);
+    let mut layouter = |ui: &Ui, text: &dyn egui::TextBuffer, width: f32| {
+        suggest::layout(ui, text, width, suggest::PROMPT_SIZE, &marks, kept)
+    };
     let id = ui.make_persistent_id("the prompt");
     weigh_word(ui, id, &mut prompt);
     let edit = TextEdit::multiline(&mut prompt)
@@ -64,16 +67,7 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
         if icon_button(ui, Icon::Save, &save).clicked() {
             studio.save_shown();
         }
-        let (tokens, room) = studio.counts[0];
-        if room > 0 {
-            let text = RichText::new(format!("{tokens}/{room}")).small();
-            let text = text.color(if tokens > room { p.bad } else { p.soft });
-            ui.label(text).on_hover_text(if tokens > room {
-                format!("The model reads {room} tokens of this prompt; what is past them is left out.")
-            } else {
-                "Tokens of the prompt, and how many its windows have room for.\nCtrl+Up and Ctrl+Down weigh the word under the cursor.".into()
-            });
-        }
+        count(studio, ui, 0, "Tokens of the prompt, and how many its windows have room for.\nCtrl+Up and Ctrl+Down weigh the word under the cursor.");
         if busy {
             queue(studio, ui);
         } else if studio.history.entries.is_empty() {
@@ -133,6 +127,15 @@ fn queue(studio: &mut Studio, ui: &mut Ui) {
             studio.desk.cancel(true);
         }
     });
+}
+
+/// Tokens of the prompt (0) or the negative prompt (1), and how many are read.
+pub(super) fn count(studio: &Studio, ui: &mut Ui, which: usize, help: &str) {
+    let Some(Count { tokens, room, .. }) = studio.counting.of(which) else { return };
+    let p = palette(ui);
+    let text = RichText::new(format!("{tokens}/{room}")).small().color(if tokens > room { p.bad } else { p.soft });
+    let over = format!("{room} tokens of this prompt are read; what is past them is grey and left out.");
+    ui.label(text).on_hover_text(if tokens > room { &over } else { help });
 }
 
 /// Ctrl+Up and Ctrl+Down while the prompt of that id has the keyboard.

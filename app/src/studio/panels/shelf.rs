@@ -163,6 +163,12 @@ fn row(studio: &mut Studio, ui: &mut Ui, at: usize, ask: &mut Option<Ask>) {
             ui.set_clip_rect(ui.clip_rect().intersect(text));
             let prompt = studio.document.recipe.sample.prompt.as_deref().unwrap_or_default();
             for trigger in item.triggers().iter().take(CHIPS) {
+                // All or nothing: a chip that is cut in its word says little. The card has all of them.
+                let font = egui::TextStyle::Small.resolve(ui.style());
+                let width = ui.painter().layout_no_wrap(trigger.clone(), font, p.ink).size().x;
+                if width + 12.0 > ui.available_width() {
+                    break;
+                }
                 if chip(ui, trigger, triggers::holds(prompt, trigger)).on_hover_text(TRIGGER).clicked() {
                     *ask = Some(Ask::Words(trigger.clone()));
                 }

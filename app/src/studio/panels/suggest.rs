@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use egui::text::{LayoutJob, TextFormat};
-use egui::{FontId, Galley, Stroke, TextBuffer, Ui};
+use egui::{Color32, FontId, Galley, Stroke, TextBuffer, Ui};
 
 use super::card_edit::Editing;
 use super::glance::Glance;
@@ -173,15 +173,29 @@ impl Suggest {
     }
 }
 
-/// Lays the prompt out with the marked words underlined.
-pub fn layout(ui: &Ui, text: &dyn TextBuffer, width: f32, marks: &[Range<usize>]) -> Arc<Galley> {
+/// Lays a prompt out in letters of `size`, the marked words underlined, and grey what is past the `kept` characters that are read.
+pub fn layout(
+    ui: &Ui,
+    text: &dyn TextBuffer,
+    width: f32,
+    size: f32,
+    marks: &[Range<usize>],
+    kept: usize,
+) -> Arc<Galley> {
     let p = palette(ui);
     let mut job = LayoutJob::default();
     job.wrap.max_width = width;
-    let plain = TextFormat::simple(FontId::proportional(PROMPT_SIZE), p.ink);
-    let marked = TextFormat { underline: Stroke::new(1.5, p.good), ..plain.clone() };
+    let format = |is_marked: bool, color: Color32| TextFormat {
+        underline: if is_marked { Stroke::new(1.5, p.good) } else { Stroke::NONE },
+        ..TextFormat::simple(FontId::proportional(size), color)
+    };
+    let mut left = kept;
     for (part, is_marked) in parts(text.as_str(), marks) {
-        job.append(part, 0.0, if is_marked { marked.clone() } else { plain.clone() });
+        let end = part.char_indices().nth(left).map_or(part.len(), |(at, _)| at);
+        left = left.saturating_sub(part.chars().count());
+        let (read, lost) = part.split_at(end);
+        job.append(read, 0.0, format(is_marked, p.ink));
+        job.append(lost, 0.0, format(is_marked, p.soft));
     }
     ui.fonts_mut(|f| f.layout_job(job))
 }

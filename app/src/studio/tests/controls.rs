@@ -215,3 +215,17 @@ fn errors_stand_first_and_closed_warnings_do_not_come_back() {
     h.run_steps(2);
     assert!(h.query_by_label("mind this").is_none() && h.query_by_label("something else").is_some());
 }
+
+#[test]
+fn prompts_are_counted_as_they_are_read() {
+    let mut h = opened();
+    let long = vec!["cat"; 80].join(" ");
+    h.state_mut().document.recipe.sample.negative = Some(long.clone());
+    until(&mut h, "a count", |s| s.counting.of(1).is_some_and(|c| c.tokens == 80 && c.room == 150));
+    assert!(h.state().counting.kept(1, &long) >= long.len(), "a second window takes what the first has no room for");
+    h.state_mut().document.recipe.sample.set.insert("long_prompt".into(), "cut".into());
+    until(&mut h, "another count", |s| s.counting.of(1).is_some_and(|c| c.room == 75));
+    assert!(h.query_by_label("80/75").is_some());
+    assert_eq!(h.state().counting.kept(1, &long), 75 * 4 - 1, "the rest is grey");
+    assert!(h.state().counting.kept(1, "something else") > 100, "until it is counted anew everything is read");
+}

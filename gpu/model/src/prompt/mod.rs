@@ -199,6 +199,21 @@ pub fn count(tokenizer: &Tokenizer, text: &str, length: usize, rules: Rules) -> 
     counts.max().unwrap_or((0, length.saturating_sub(2)))
 }
 
+/// Characters of a prompt that are read: all of them, or as many as its windows have room for, whole words.
+pub fn kept(tokenizer: &Tokenizer, text: &str, length: usize, rules: Rules) -> usize {
+    let fits = |text: &str| {
+        let (tokens, room) = count(tokenizer, text, length, rules);
+        tokens <= room
+    };
+    if fits(text) {
+        return text.chars().count();
+    }
+    // Bytes at which words end. What fits is a beginning of them: a longer text has no fewer tokens.
+    let ends: Vec<usize> = text.match_indices(char::is_whitespace).map(|(at, _)| at).collect();
+    let last = ends.partition_point(|end| fits(&text[..*end]));
+    last.checked_sub(1).map_or(0, |last| text[..ends[last]].chars().count())
+}
+
 /// What the text encoder has to read for one text, and what to make of its states.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Encoding {
