@@ -36,10 +36,26 @@ fn textual_inversions_are_reported() {
     assert_eq!(said["warnings"], serde_json::json!([]));
     let warnings = render("a dog")["warnings"].to_string();
     assert!(warnings.contains("mycat.safetensors did nothing: no prompt says `mycat`"), "{warnings}");
+    // Only what a text encoder would read as the word calls it up: not a longer word, not another program's notation.
+    let warnings = render("a dog in mycats")["warnings"].to_string();
+    assert!(warnings.contains("did nothing"), "{warnings}");
+    let comfy = ["--set", "prompt_syntax=comfy"];
+    for (prompt, heard) in [("a mycat on a wall", false), ("an embedding:mycat on a wall", true)] {
+        let fixed = ["render", "--model", &model, "--adapter", "mycat.safetensors", "--out", "x.png", "--json"];
+        let said = json(dir.path(), &[&fixed[..], &["--steps", "1", "--prompt", prompt], &comfy].concat());
+        assert_eq!(!said["warnings"].to_string().contains("did nothing"), heard, "{said}");
+    }
     // In a file of weights there is no place for it.
     let recipe = serde_json::json!({"admix": 1, "base": {"ref": model}, "adapters": [{"ref": "mycat.safetensors", "weight": 1.0}]});
     std::fs::write(dir.path().join("r.json"), recipe.to_string()).expect("writes");
-    let warnings = json(dir.path(), &["mix", "r.json", "--out", "m.safetensors", "--json"])["warnings"].to_string();
+    let mixed = json(dir.path(), &["mix", "r.json", "--out", "m.safetensors", "--json"]);
+    let report = &mixed["adapters"][0];
+    assert_eq!(
+        (&report["matched"], &report["unmatched_keys"]),
+        (&0.into(), &serde_json::json!(["emb_params"])),
+        "{mixed}"
+    );
+    let warnings = mixed["warnings"].to_string();
     assert!(warnings.contains("is a textual inversion: its rows belong to prompts"), "{warnings}");
 }
 

@@ -121,7 +121,7 @@ fn report(mixer: &Mixer, written: &ExportReport, seconds: f64, json: bool) {
         return;
     }
     for warning in mixer.warnings() {
-        eprintln!("note: {warning}");
+        eprintln!("note: {}", output::one_line(warning));
     }
     for m in mixer.model_reports() {
         let (missing, extra) = (m.missing.len(), m.extra.len());

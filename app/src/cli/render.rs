@@ -339,7 +339,7 @@ fn report(rendered: &Rendered, paths: &[PathBuf], args: &RenderArgs, json: bool)
         return;
     }
     for warning in &rendered.warnings {
-        eprintln!("note: {warning}");
+        eprintln!("note: {}", output::one_line(warning));
     }
     if rendered.batching == Some(Batching::OneByOne) {
         eprintln!("note: prompt and negative prompt ran one after the other (guidance_batch), in half the memory");

@@ -78,7 +78,7 @@ pub struct Rendered {
     pub adapters: Vec<AdapterReport>,
     /// Textual inversions that were at hand, with their checksums.
     pub inversions: Vec<AdapterUse>,
-    /// How they fit the base's text encoders, in the same order.
+    /// How those fit the base's text encoders that the recipe names or a prompt calls up.
     pub inversion_reports: Vec<AdapterReport>,
     /// Where the time went.
     pub seconds: Seconds,
@@ -233,7 +233,8 @@ impl Session {
         seconds.decode = clock.elapsed().as_secs_f64();
         let base = mixer.base();
         let mut warnings = mixer.warnings().to_vec();
-        warnings.extend(inversions.unheard(sample));
+        let (inversion_reports, unheard) = inversions.reports(base, networks, &settings, given).await?;
+        warnings.extend(unheard);
         let mut recipe = settings.complete(mixer, sample);
         recipe.adapters.extend(inversions.used.iter().cloned());
         Ok(Rendered {
@@ -242,7 +243,7 @@ impl Session {
             shape: staged.shape,
             recipe,
             inversions: inversions.used.clone(),
-            inversion_reports: inversions.reports(base).await?,
+            inversion_reports,
             settings,
             model: ModelFacts {
                 name: base.name.clone(),

@@ -267,6 +267,9 @@ fn the_causes_in_a_report_are_true() {
     assert!(said.contains("second spelling") && said.contains("unet.conv_in.weight"), "{said}");
     let said = cause(lora(&[("lora_unet_conv_in", &conv)], &["lora_unet_surprise.lora_down.weight"]), &base);
     assert!(said.contains("not in this model"), "{said}");
+    // Names that mean nothing here come first, however many are known and left over.
+    let said = cause(lora(&[("lora_unet_conv_in", &conv)], &[half, "lora_unet_surprise.lora_down.weight"]), &base);
+    assert!(said.starts_with("1 of its names are not in this model") && said.contains("surprise"), "{said}");
     // A LoRA of a text-to-picture model on one that also reads a mask and a picture.
     let inpainting = model_of("inpaint_tiny");
     let mut narrow = inpainting.tensor("unet.conv_in.weight").unwrap().shape.clone();
@@ -282,9 +285,58 @@ fn other_weights_in_an_adapters_folder_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let from = golden().join("adapters/diffusers.safetensors");
     std::fs::copy(&from, dir.path().join("pytorch_lora_weights.safetensors")).unwrap();
-    std::fs::copy(&from, dir.path().join("pivot_emb.safetensors")).unwrap();
+    std::fs::create_dir(dir.path().join("checkpoint-500")).unwrap();
+    for name in ["pivot_emb.safetensors", "checkpoint-500/pytorch_lora_weights.safetensors"] {
+        std::fs::copy(&from, dir.path().join(name)).unwrap();
+    }
     let adapter = Adapter::open(dir.path()).unwrap();
-    assert_eq!(adapter.stray, ["pivot_emb.safetensors (not read: name it by itself)"]);
+    let not_read = ["checkpoint-500/pytorch_lora_weights.safetensors", "pivot_emb.safetensors"];
+    assert_eq!(adapter.stray, not_read.map(|name| format!("{name} (not read: name it by itself)")));
+    let base = Checkpoint::open(model("sd1_tiny", dir.path())).unwrap();
+    let cause = adapter.fit(&base).cause.unwrap();
+    assert!(cause.contains("lies in the same folder and was not read"), "{cause}");
+}
+
+/// A module with a tensor that its kind does not read is not applied without it.
+#[test]
+fn nothing_is_applied_by_half() {
+    let layer = "base_model.model.mid_block.attentions.0.proj_in";
+    for (more, named) in [
+        // Alphas whose module is spelled otherwise: the scale would be another.
+        ("unet.a.lora.alpha", "lora.alpha"),
+        ("unet.a.lora_linear_layer.alpha", "lora_linear_layer.alpha"),
+        // A bias counts whole where peft saved it; elsewhere it could be anything.
+        ("unet.a.bias", "bias"),
+        ("unet.a.base_layer.weight", "base_layer.weight"),
+    ] {
+        let e = ready(Adapter::load(bundle(lora(&[("unet.a", &[8, 8])], &[more]), &[]))).err().expect(more).to_string();
+        assert!(e.contains("module `unet.a` also has") && e.contains(named), "{more}: {e}");
+    }
+    for rest in [&["base_layer.weight"][..], &["base_layer.weight", "base_layer.bias"]] {
+        let rest: Vec<String> = rest.iter().map(|r| format!("{layer}.{r}")).collect();
+        let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+        let e = ready(Adapter::load(bundle(lora(&[(layer, &[8, 8])], &rest), &[]))).err().expect("refused").to_string();
+        assert!(e.contains("base_layer.weight"), "{e}");
+    }
+    // Variants of peft's LoRA that its tensors do not tell.
+    for (field, name) in [("use_qalora", "QALoRA"), ("alora_invocation_tokens", "aLoRA"), ("kasa_config", "KaSA")] {
+        let value = if field == "use_qalora" { "true" } else { "[1]" };
+        let text = Arc::new(MemSource::new(format!("{{\"lora_alpha\": 1, \"{field}\": {value}}}").into_bytes()));
+        let file = bundle(lora(&[("a", &[8, 8])], &[]), &[]).with_text("adapter_config.json", text);
+        let e = ready(Adapter::load(file)).err().expect(field).to_string();
+        assert!(e.contains(name) && e.contains("not applied"), "{e}");
+    }
+}
+
+/// One tensor that ends as an adapter's does is half of an adapter, not a word.
+#[test]
+fn half_of_an_adapter_is_no_textual_inversion() {
+    for key in ["unet.a.lora_A", "unet.a.lora_embedding_B", "lora_unet_a.alpha", "unet.a.diff_b2.diff"] {
+        let mut tensors = Tensors::new();
+        more(&mut tensors, key, DType::F32, &[4, 32]);
+        let kind = ready(Adapter::load(bundle(tensors, &[]))).map(|a| a.kind).unwrap_or_default();
+        assert_ne!(kind, "embedding", "{key}");
+    }
 }
 
 /// Settings beside the weights decide what an adapter does: what was computed with others is not to be taken again.

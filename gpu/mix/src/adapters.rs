@@ -190,7 +190,13 @@ impl OpenAdapter {
                 adapter.kind
             ));
         }
-        let report = AdapterReport::of(used, adapter, fit).await?;
+        let mut report = AdapterReport::of(used, adapter, fit).await?;
+        if adapter.kind == "embedding" {
+            report.matched = 0;
+            report.unmatched = adapter.modules.keys().chain(&adapter.stray).cloned().collect();
+            report.cause =
+                Some("it is a textual inversion: its rows belong to prompts, and no weight holds them".into());
+        }
         let state = adapter.state_sum().await?;
         Ok((OpenAdapter { parts, state, adapter: adapter.clone() }, report))
     }

@@ -3,16 +3,19 @@
 //! They are adapters of the recipe, but change no weight: A1111 finds their names wherever they stand, ComfyUI as `embedding:name`. Those in a library
 //! folder join in by their names alone, as they do there.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use admix_files::Checkpoint;
 use admix_files::adapter::{Adapter, Embedding, Encoder as Which};
 use admix_mix::AdapterReport;
-use admix_mix::recipe::{AdapterUse, Recipe, Sample};
-use admix_model::prompt::Inversion;
+use admix_mix::recipe::{AdapterUse, Recipe};
+use admix_model::prompt::{self, Inversion, Span};
 
 use crate::infotext::short_name;
-use crate::{EngineError, Session};
+use crate::networks::{Encoder, Networks};
+use crate::settings::Settings;
+use crate::{EngineError, Given, Session};
 
 /// The inversions of one render.
 #[derive(Clone, Default)]
@@ -24,6 +27,8 @@ pub(crate) struct Inversions {
     pub used: Vec<AdapterUse>,
     /// Their files.
     files: Vec<Arc<Adapter>>,
+    /// How many of them the recipe names; the others lie in library folders.
+    named: usize,
 }
 
 impl Inversions {
@@ -35,24 +40,47 @@ impl Inversions {
         rows.values.get(vector * width..(vector + 1) * width).ok_or_else(missing)
     }
 
-    /// How each fits a model's text encoders. Errors: a file that can no longer be read.
-    pub async fn reports(&self, base: &Checkpoint) -> Result<Vec<AdapterReport>, EngineError> {
-        let mut reports = Vec::new();
-        for (used, file) in self.used.iter().zip(&self.files) {
+    /// How each fits a model's text encoders, and a line for each that the recipe names and whose word stands in no prompt that is read. Those that
+    /// merely lie in a library folder are reported where a prompt calls them up. Errors: a file that can no longer be read.
+    pub async fn reports(
+        &self,
+        base: &Checkpoint,
+        networks: &Networks,
+        settings: &Settings,
+        given: &Given,
+    ) -> Result<(Vec<AdapterReport>, Vec<String>), EngineError> {
+        let called = self.called(networks, settings, given);
+        let (mut reports, mut unheard) = (Vec::new(), Vec::new());
+        for (i, (used, file)) in self.used.iter().zip(&self.files).enumerate() {
+            if !called.contains(&i) {
+                if i >= self.named {
+                    continue;
+                }
+                let names = self.words[i].names.join("` or `");
+                unheard.push(format!("{} did nothing: no prompt says `{names}`", used.source.reference));
+            }
             reports.push(AdapterReport::of(used, file, file.fit(base)).await?);
         }
-        Ok(reports)
+        Ok((reports, unheard))
     }
 
-    /// A line for each whose words stand in no prompt, so that it did nothing.
-    pub fn unheard<'a>(&'a self, sample: &Sample) -> impl Iterator<Item = String> + 'a {
-        // Prompts stand in several fields (regions, second passes); a name in any of them counts.
-        let said = serde_json::to_string(sample).unwrap_or_default().to_lowercase();
-        let silent = move |names: &[String]| !names.iter().any(|name| said.contains(&name.to_lowercase()));
-        self.words.iter().zip(&self.used).filter(move |(word, _)| silent(&word.names)).map(|(word, used)| {
-            let names = word.names.join("` or `");
-            format!("{} did nothing: no prompt says `{names}`", used.source.reference)
-        })
+    /// Which of them the prompts call up, token by token as the text encoders will read them.
+    fn called(&self, networks: &Networks, settings: &Settings, given: &Given) -> BTreeSet<usize> {
+        let Some(Encoder { tokenizer, text: encoder, .. }) =
+            networks.encoders.first().filter(|_| !self.list.is_empty())
+        else {
+            return BTreeSet::new();
+        };
+        let (rules, span) = (settings.options.rules(), Span { steps: settings.steps, before: 0 });
+        let inverted = settings.options.inversion(settings).prompt;
+        // An embedding that is given stands in place of its prompt.
+        let read = [
+            Some(&settings.prompt).filter(|_| given.cond.is_none()),
+            Some(&settings.negative).filter(|_| given.uncond.is_none()),
+            Some(&inverted),
+        ];
+        let words = |text| prompt::called(tokenizer, text, encoder.length(), rules, &self.words, span);
+        read.into_iter().flatten().flat_map(|text| words(text)).collect()
     }
 
     fn add(&mut self, embedding: Embedding, used: AdapterUse, file: Arc<Adapter>) {
@@ -94,6 +122,7 @@ impl Session {
             used.source.sha256 = Some(sum);
             found.add(embedding, used, adapter);
         }
+        found.named = found.used.len();
         #[cfg(not(target_arch = "wasm32"))]
         self.add_from_libraries(recipe, &mut found).await?;
         Ok((rest, found))

@@ -87,8 +87,8 @@ pub(super) fn encoder_of_key(key: &str, info: &TensorInfo, alone: bool) -> Optio
             [rows, width] => (1..=1024).contains(&rows) && width >= NARROWEST,
             _ => false,
         };
-    // A token's own word as the only key, with a few rows. A word may have dots, but does not end as a weight does.
-    let word = !key.ends_with(".weight") && !key.ends_with(".bias");
+    // A token's own word as the only key, with a few rows. A word may have dots, but does not end as a weight or an adapter's tensor does.
+    let word = super::family::split_key(key).is_none();
     let lone = alone && word && matches!(info.shape[..], [_] | [..=128, _]);
     match key {
         "clip_g" if shaped => Some(Encoder::Second),

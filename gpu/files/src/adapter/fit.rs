@@ -3,12 +3,16 @@
 
 use super::facts::stated_family;
 use super::family::split_key;
+use super::open::NOT_READ;
 use super::targets::Targets;
 use super::{Adapter, BiasUse};
 use crate::checkpoint::{Checkpoint, ModelFamily};
 use crate::error::{Error, Result};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+
+/// What a report puts behind the name of a module whose bias has no place.
+const NO_BIAS: &str = " (its bias: this model's layer has none)";
 
 /// A module and the weight it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +105,7 @@ impl Adapter {
                 unmatched.push(module.name.clone());
             } else {
                 if module.bias == BiasUse::Needed && !targets.has_bias(weight) {
-                    unmatched.push(format!("{} (its bias: this model's layer has none)", module.name));
+                    unmatched.push(format!("{}{NO_BIAS}", module.name));
                 }
                 matched.push(Match { module: key.clone(), weight: weight.to_owned() });
             }
@@ -205,17 +209,23 @@ fn cause(
     if let Some(lcm) = unmatched.iter().find(|n| n.contains("cond_proj")) {
         return Some(format!("`{lcm}` belongs to an LCM model's guidance embedding, which this model lacks"));
     }
-    if let Some(why) = unmatched.iter().find_map(|name| left_over(name, targets)) {
-        return Some(why);
+    // Names that mean nothing here say most; then come those that do and were not used all the same.
+    let (known, strange): (Vec<_>, Vec<_>) = unmatched.iter().partition(|name| left_over(name, targets).is_some());
+    match strange.first() {
+        Some(first) if matched == 0 => Some(format!("none of its names (e.g. `{first}`) is known in this model")),
+        Some(first) => Some(format!("{} of its names are not in this model, e.g. `{first}`", strange.len())),
+        None => left_over(known.first()?, targets),
     }
-    if matched == 0 {
-        return Some(format!("none of its names (e.g. `{}`) is known in this model", unmatched.first()?));
-    }
-    Some(format!("{} of its names are not in this model, e.g. `{}`", unmatched.len(), unmatched.first()?))
 }
 
-/// Why a name was not used although this model has its layer.
+/// Why a name was not used although it is none that this model lacks.
 fn left_over(name: &str, targets: &Targets) -> Option<String> {
+    if let Some(file) = name.strip_suffix(NOT_READ) {
+        return Some(format!("`{file}` lies in the same folder and was not read; name it by itself"));
+    }
+    if let Some(module) = name.strip_suffix(NO_BIAS) {
+        return Some(format!("`{module}` changes a bias, which this model's layer does not have"));
+    }
     if let Some((weight, _)) = targets.find(name, None) {
         return Some(format!("`{name}` is a second spelling of a layer that the file changes already (`{weight}`)"));
     }

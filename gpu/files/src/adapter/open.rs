@@ -1,6 +1,6 @@
 //! From keys to modules.
 
-use super::dialect::dialects;
+use super::dialect::{PEFT_PREFIX, dialects};
 use super::family::{ALPHA, BIAS, BiasUse, Family, Fits, Group, Settings, WHOLE_BIAS, families, split_key};
 use super::peft_settings::{self, PeftSettings};
 use super::understood;
@@ -12,6 +12,8 @@ use crate::source::SharedSource;
 use indexmap::IndexMap;
 
 const SETTINGS: &str = "adapter_config.json";
+/// What a report puts behind the name of a file that was passed over.
+pub(super) const NOT_READ: &str = " (not read: name it by itself)";
 
 /// One weights file of the adapter, opened.
 struct File {
@@ -27,14 +29,13 @@ struct File {
 pub(super) async fn load(bundle: Bundle) -> Result<Adapter> {
     let (files, left) = open_files(&bundle).await?;
     let mut groups: Groups = IndexMap::new();
-    let mut stray: Vec<String> = left.iter().map(|name| format!("{name} (not read: name it by itself)")).collect();
-    let mut nameless = Vec::new();
+    let mut stray = Vec::new();
     let mut metadata = IndexMap::new();
     for (source, file) in files.iter().enumerate() {
         for (key, info) in &file.index.tensors {
             let slot = Slot { source, key: key.clone(), info: info.clone() };
             let Some((module, role, _)) = split_key(key) else {
-                nameless.push((source, key.clone()));
+                stray.push((source, key.clone()));
                 continue;
             };
             let place = (module.to_owned(), file.component.clone());
@@ -49,10 +50,11 @@ pub(super) async fn load(bundle: Bundle) -> Result<Adapter> {
         }
     }
     share(&mut groups);
-    stray.extend(nameless.iter().map(|(_, key)| key.clone()));
     let claimed = claimed(groups, &mut stray);
     let file_of = |source: usize| files.get(source).map_or("", |f| f.path.as_str());
-    understood::check(&claimed, &nameless, &file_of)?;
+    understood::check(&claimed, &stray, &file_of)?;
+    let mut stray: Vec<String> =
+        left.iter().map(|n| format!("{n}{NOT_READ}")).chain(stray.into_iter().map(|s| s.1)).collect();
     let mut modules = IndexMap::new();
     let mut refined: IndexMap<&'static str, usize> = IndexMap::new();
     for (name, component, source, group, family) in claimed {
@@ -132,18 +134,20 @@ fn share(groups: &mut Groups) {
 pub(super) type Claimed = (String, Option<String>, usize, Group, &'static dyn Family);
 
 /// Finds every group's kind. Tensors of none are stray; so are companions that stand alone.
-fn claimed(groups: Groups, stray: &mut Vec<String>) -> Vec<Claimed> {
+fn claimed(groups: Groups, stray: &mut Vec<(usize, String)>) -> Vec<Claimed> {
     let mut claimed: Vec<Claimed> = Vec::new();
     let mut companions: Vec<Claimed> = Vec::new();
     for ((name, component), (source, group)) in groups {
         match families().iter().copied().find(|f| f.claims(&group)) {
             Some(family) if family.is_companion() => companions.push((name, component, source, group, family)),
             Some(family) => claimed.push((name, component, source, group, family)),
-            None => stray.extend(group.slots.into_values().map(|s| s.key)),
+            None => stray.extend(group.slots.into_values().map(|s| (s.source, s.key))),
         }
     }
     if claimed.is_empty() {
-        stray.extend(companions.into_iter().flat_map(|(.., group, _)| group.slots.into_values().map(|s| s.key)));
+        stray.extend(
+            companions.into_iter().flat_map(|(.., group, _)| group.slots.into_values().map(|s| (s.source, s.key))),
+        );
     } else {
         claimed.extend(companions);
     }
@@ -213,8 +217,10 @@ async fn open_files(bundle: &Bundle) -> Result<(Vec<File>, Vec<String>)> {
                     return Err(Error::NotA { file: bundle.name().into(), why });
                 }
             }
-            left.extend(here.iter().map(|(n, _)| (*n).to_owned()).filter(|n| !chosen.iter().any(|(c, ..)| c == n)));
         }
+        // Those of other folders too: a training's checkpoints, say.
+        let is_left = |name: &&str| !chosen.iter().any(|(chosen, ..)| chosen == name);
+        left.extend(weights.iter().map(|(name, _)| *name).filter(is_left).map(str::to_owned));
     } else if let Some((name, source)) = bundle.first() {
         crate::safetensors::refuse_by_name(name)?;
         chosen.push((name.to_owned(), source.clone(), None));
@@ -280,13 +286,14 @@ async fn settings(file: &File, name: &str, component: Option<&str>, group: &Grou
 /// What the settings beside the file say about a module.
 fn stated(file: &File, name: &str, component: Option<&str>) -> Settings {
     // `unet.down_blocks...` or `base_model.model.down_blocks...`: the path is what peft matched its patterns with.
-    let path = name.strip_prefix("base_model.model.").unwrap_or(name);
+    let inner = |path| str::strip_prefix(path, PEFT_PREFIX).unwrap_or(path);
+    let path = inner(name);
     for (of, settings) in &file.settings {
         if of.is_empty() || component == Some(of) {
             return settings.of(path);
         }
         if let Some(path) = path.strip_prefix(of.as_str()).and_then(|p| p.strip_prefix('.')) {
-            return settings.of(path);
+            return settings.of(inner(path));
         }
     }
     Settings::default()

@@ -1,6 +1,7 @@
 //! Whether all of a file's modules is understood. A module with one tensor too many, or with numbers of another kind, would be applied wrongly
 //! while the report says that it matched; so the file is refused, with the tensor's name.
 
+use super::dialect::PEFT_PREFIX;
 use super::family::{ALPHA, BIAS, WHOLE_BIAS};
 use super::open::Claimed;
 use crate::error::{Error, Result};
@@ -9,10 +10,10 @@ use std::collections::HashSet;
 /// Roles of tensors that may hold whole numbers: signs, places, sizes, switches.
 const WHOLE_NUMBERS: [&str; 5] = [ALPHA, "on_input", "mask", "shira_indices", "reshape_weight"];
 
-/// Checks the modules against the tensors that no kind of adapter knows (with their files), and against what their own kinds read.
+/// Checks the modules against the tensors that make no module of their own (with their files), and against what their own kinds read.
 pub(super) fn check<'a>(
     claimed: &[Claimed],
-    nameless: &[(usize, String)],
+    stray: &[(usize, String)],
     file_of: &dyn Fn(usize) -> &'a str,
 ) -> Result<()> {
     let refused = |source: usize, module: &str, why: String| {
@@ -21,7 +22,7 @@ pub(super) fn check<'a>(
     // Kinds that are not applied are refused by their names.
     let applied = || claimed.iter().filter(|(.., family)| family.is_applied());
     let names: HashSet<&str> = applied().map(|(name, ..)| name.as_str()).collect();
-    for (source, key) in nameless {
+    for (source, key) in stray {
         let owner =
             key.match_indices('.').rev().map(|(dot, _)| key.split_at(dot)).find(|(name, _)| names.contains(name));
         if let Some((module, rest)) = owner {
@@ -33,7 +34,9 @@ pub(super) fn check<'a>(
     for (name, _, source, group, family) in applied() {
         for (role, slot) in &group.slots {
             let key = &slot.key;
-            if ![ALPHA, BIAS, WHOLE_BIAS].contains(role) && !family.takes(group, role) {
+            // Only peft is known to save a bias whole; elsewhere `bias` could be anything.
+            let common = matches!(*role, ALPHA | BIAS) || *role == WHOLE_BIAS && key.contains(PEFT_PREFIX);
+            if !common && !family.takes(group, role) {
                 let why = format!(
                     "also has `{key}`, which a {} module does not have; half of it would be wrong",
                     family.label()

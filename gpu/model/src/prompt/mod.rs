@@ -16,6 +16,8 @@ pub use tags::Tag;
 pub use weights::Part;
 pub use windows::MOST_WINDOWS;
 
+use std::collections::BTreeSet;
+
 use crate::tokenizer::Tokenizer;
 
 /// Whose notation a prompt is written in.
@@ -194,7 +196,7 @@ pub fn count(tokenizer: &Tokenizer, text: &str, length: usize, rules: Rules) -> 
     let (text, ..) = take_tags(text, rules.syntax);
     let span = Span { steps: 20, before: 0 };
     let prompt = Prompt::read(&text, rules.syntax, span, true);
-    let texts = (0..span.steps).flat_map(|step| prompt.at(step)).collect::<std::collections::BTreeSet<_>>();
+    let texts = (0..span.steps).flat_map(|step| prompt.at(step)).collect::<BTreeSet<_>>();
     let counts = texts.into_iter().map(|t| Encoding::new(tokenizer, t, length, rules, &[]).count());
     counts.max().unwrap_or((0, length.saturating_sub(2)))
 }
@@ -212,6 +214,21 @@ pub fn kept(tokenizer: &Tokenizer, text: &str, length: usize, rules: Rules) -> u
     let ends: Vec<usize> = text.match_indices(char::is_whitespace).map(|(at, _)| at).collect();
     let last = ends.partition_point(|end| fits(&text[..*end]));
     last.checked_sub(1).map_or(0, |last| text[..ends[last]].chars().count())
+}
+
+/// Which inversions (by their places in the list) a prompt calls up at any of its steps.
+pub fn called(
+    tokenizer: &Tokenizer,
+    text: &str,
+    length: usize,
+    rules: Rules,
+    inversions: &[Inversion],
+    span: Span,
+) -> BTreeSet<usize> {
+    let prompt = Prompt::read(text, rules.syntax, span, true);
+    let texts: BTreeSet<&str> = (0..span.steps.max(1)).flat_map(|step| prompt.at(step)).collect();
+    let windows = texts.into_iter().flat_map(|t| Encoding::new(tokenizer, t, length, rules, inversions).windows);
+    windows.flat_map(|w| w.placed).map(|placed| placed.inversion).collect()
 }
 
 /// What the text encoder has to read for one text, and what to make of its states.

@@ -18,7 +18,8 @@ fn inner(group: &Group) -> Option<&'static dyn Family> {
     ROLES.iter().for_each(|r| {
         rest.slots.shift_remove(r);
     });
-    families().iter().copied().find(|f| f.id() != Dora.id() && f.claims(&rest)).filter(|f| f.is_applied())
+    let found = families().iter().copied().find(|f| f.id() != Dora.id() && f.claims(&rest));
+    found.filter(|f| f.is_applied() && !f.is_companion())
 }
 
 impl Family for Dora {

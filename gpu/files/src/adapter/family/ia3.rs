@@ -39,6 +39,10 @@ impl Family for Ia3 {
         &[(".on_input", "on_input"), (".ia3_l", "ia3_l"), (".ia3_l.weight", "ia3_l"), (".weight", "weight")]
     }
 
+    fn takes(&self, group: &Group, role: &str) -> bool {
+        if group.has("ia3_l") { role == "ia3_l" } else { matches!(role, "on_input" | "weight") }
+    }
+
     fn claims(&self, group: &Group) -> bool {
         group.has("on_input") || group.has("ia3_l")
     }

@@ -44,7 +44,7 @@ impl Family for Lora {
     }
 
     fn build(&self, group: &Group, settings: &Settings) -> Result<Built, String> {
-        check_start(settings)?;
+        super::lora_variants::check(settings)?;
         let (u, d) = (group.need("up")?, group.need("down")?);
         let flat = |shape: &[usize]| matches!(shape, [_, _] | [_, _, 1] | [_, _, 1, 1]);
         if !flat(u) {
@@ -86,22 +86,6 @@ impl Family for Lora {
         let kernel = |role| group.shape(role).iter().skip(2).any(|k| *k > 1);
         (kernel("down") || kernel("mid")).then_some("locon")
     }
-}
-
-/// Ways to start a LoRA in which peft takes the first B A out of the base when it loads the file (peft/tuners/lora/layer.py): PiSSA (arXiv 2404.02948),
-/// CorDA (2406.05223), OLoRA (2406.01775), LoftQ (2310.08659), LoRA-GA (2407.05000). What was taken out is not in the file, so B A alone is not the change.
-const CHANGES_BASE: [&str; 5] = ["pissa", "corda", "olora", "loftq", "lora_ga"];
-
-/// Refuses a file whose change counts from another base than the model's. peft's own conversion writes `true` here.
-fn check_start(settings: &Settings) -> Result<(), String> {
-    let start = settings.field("init_lora_weights").and_then(|v| v.as_str()).unwrap_or_default().to_ascii_lowercase();
-    if !CHANGES_BASE.iter().any(|name| start.starts_with(name)) {
-        return Ok(());
-    }
-    Err(format!(
-        "it was trained with `init_lora_weights` = `{start}`, which changes the base too; save it as an ordinary LoRA, with peft's \
-         `save_pretrained(.., path_initial_model_for_weight_conversion=..)`"
-    ))
 }
 
 /// The factors of a module with `up`, `down` and perhaps `mid`.

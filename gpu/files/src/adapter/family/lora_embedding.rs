@@ -28,6 +28,7 @@ impl Family for LoraEmbedding {
     }
 
     fn build(&self, group: &Group, settings: &Settings) -> Result<Built, String> {
+        super::lora_variants::check(settings)?;
         let (a, b) = (group.need("embedding_a")?, group.need("embedding_b")?);
         match (a, b) {
             (&[rank, tokens], &[width, r]) if rank == r && rank > 0 => {

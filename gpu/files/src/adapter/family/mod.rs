@@ -11,6 +11,7 @@ mod loha;
 mod lokr;
 mod lora;
 mod lora_embedding;
+mod lora_variants;
 mod norm;
 mod oft;
 mod orthogonal;
@@ -350,8 +351,10 @@ pub(super) fn split_key(key: &str) -> Option<(&str, &'static str, bool)> {
         }
     }
     // The layer that peft has wrapped.
-    if let Some(module) = key.strip_suffix(".base_layer.bias").filter(|m| !m.is_empty()) {
-        return Some((module, WHOLE_BIAS, true));
+    for (ending, role) in [(".base_layer.weight", "weight"), (".base_layer.bias", WHOLE_BIAS)] {
+        if let Some(module) = key.strip_suffix(ending).filter(|m| !m.is_empty()) {
+            return Some((module, role, true));
+        }
     }
     let mut best: Option<(&str, &'static str, bool)> = None;
     let mut offer = |module: &str, role: &'static str, telling: bool, at: usize| {
