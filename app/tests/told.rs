@@ -4,7 +4,7 @@ mod common;
 
 use admix_engine::files::DType;
 use admix_engine::files::safetensors::{TensorSpec, write_to_vec};
-use common::{admix, folder, json, text, tiny};
+use common::{admix, folder, json, refused, text, tiny};
 use std::path::Path;
 
 /// Writes a file of f16 zeros.
@@ -91,4 +91,15 @@ fn control_characters_of_names_never_reach_the_terminal() {
         assert!(!said.chars().any(|c| c.is_control() && c != '\n'), "{said:?}");
         assert!(!said.lines().any(|line| line.starts_with("fit against everything")), "{said}");
     }
+}
+
+/// What is written can be read again by its name, and a report names it.
+#[test]
+fn a_mix_is_not_called_what_nobody_reads() {
+    let (dir, model) = (folder(), tiny());
+    let recipe = serde_json::json!({"admix": 1, "base": {"ref": model}});
+    std::fs::write(dir.path().join("r.json"), recipe.to_string()).expect("writes");
+    refused(dir.path(), &["mix", "r.json", "--out", "x.ckpt"], &["--out", "x.ckpt", ".safetensors"]);
+    let said = json(dir.path(), &["mix", "r.json", "--out", "x.safetensors", "--json"]);
+    assert_eq!(said["files"], serde_json::json!(["x.safetensors"]));
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use admix_engine::Cancel;
 use admix_engine::files::DType;
+use admix_engine::files::safetensors::refuse_by_name;
 use admix_engine::mix::{ExportLayout, ExportProgress, ExportReport, Mixer};
 use serde_json::{Value, json};
 
@@ -75,6 +76,12 @@ pub fn run(args: &MixArgs, json: bool) -> Result<(), Fault> {
         return Err(Fault::input("--as adapter has a layout of its own; leave --layout away"));
     }
     output::check_folder(&args.out, "--out")?;
+    let name = output::file_name(&args.out.display().to_string());
+    if refuse_by_name(&name).is_err() {
+        return Err(Fault::input(format!(
+            "--out: {name} would be taken for another kind of file; name it .safetensors, or name a folder"
+        )));
+    }
     let start = Instant::now();
     let recipe = recipe::load(&args.recipe)?;
     recipe::check_files(&recipe, false)?;
@@ -104,9 +111,13 @@ fn report(mixer: &Mixer, written: &ExportReport, seconds: f64, json: bool) {
                 "name": m.reference, "sha256": m.sha256, "matched": m.matched, "missing": m.missing, "unmatched": m.extra
             })
         });
+        // One file is called what --out says.
+        let own = output::file_name(&written.out.display().to_string());
+        let files: Vec<&str> =
+            written.files.iter().map(|f| if f.is_empty() { own.as_str() } else { f.as_str() }).collect();
         output::print_json(&json!({
             "out": written.out.display().to_string(),
-            "files": written.files,
+            "files": files,
             "tensors": written.tensors,
             "changed": written.changed,
             "bytes": written.bytes,

@@ -278,6 +278,14 @@ fn every_kind_of_damage_has_its_message() {
             &[8, 8],
             "module `a` also has `a.diff`, which a LoRA module does not have",
         ),
+        // ComfyUI's shape to pad to: fine where it is the model's own.
+        (
+            &[("a.lora_down.weight", &[4, 8]), ("a.lora_up.weight", &[8, 4]), ("a.reshape_weight", &[1])],
+            8.0,
+            "{}",
+            &[8, 8],
+            "padded to [8]",
+        ),
         // A token table.
         (
             &[("a.lora_embedding_A", &[2, 9]), ("a.lora_embedding_B", &[4, 3])],

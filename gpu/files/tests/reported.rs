@@ -112,6 +112,8 @@ fn tensors_that_nothing_reads_are_listed() {
     let ids = "cond_stage_model.transformer.text_model.embeddings.position_ids";
     for (key, dtype, shape) in [
         (ids, DType::I64, &[1, 77][..]),
+        ("cond_stage_model.transformer.text_model.embeddings.ids.position_ids", DType::F16, &[1, 77]),
+        ("cond_stage_model.logit_scale", DType::F32, &[]),
         ("v_pred", DType::F32, &[0]),
         ("model_ema.decay", DType::F32, &[]),
         ("alphas_cumprod", DType::F32, &[1000]),
@@ -390,4 +392,48 @@ fn a_pipe_is_no_file() {
     assert!(made.is_ok_and(|status| status.success()));
     let e = Adapter::open(&path).err().unwrap();
     assert!(e.is_user_fault() && e.to_string().contains("a pipe or a device where a file was expected"), "{e}");
+}
+
+/// A U-Net alone as ComfyUI saves it, and what is said of the noise of files that have none.
+#[test]
+fn parts_of_models_open_under_the_names_of_every_tool() {
+    let mut tensors = ldm("sd1_tiny");
+    tensors.retain_mut(|(s, _)| match s.name.strip_prefix("model.") {
+        Some(rest) => {
+            s.name = rest.to_owned();
+            true
+        }
+        None => false,
+    });
+    assert!(tensors.iter().all(|(s, _)| s.name.starts_with("diffusion_model.")));
+    let c = open(tensors).unwrap();
+    c.validate().unwrap();
+    assert!(c.unet.is_some() && c.vae.is_none() && c.unused().is_empty());
+    assert!(c.evidence.iter().any(|e| e.about == "prediction"));
+    let mut tensors = ldm("sd1_tiny");
+    tensors.retain(|(s, _)| s.name.starts_with("first_stage_model."));
+    let c = open(tensors).unwrap();
+    assert!(c.vae.is_some() && c.evidence.iter().all(|e| e.about != "prediction"), "{:?}", c.evidence);
+}
+
+/// Adapters of other networks are called what they are.
+#[test]
+fn adapters_of_other_networks_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = Checkpoint::open(model("sd1_tiny", dir.path())).unwrap();
+    let shape: &[usize] = &[8, 8];
+    for (name, words) in [
+        ("lora_unet_double_blocks_0_img_attn_qkv", "FLUX"),
+        ("diffusion_model.blocks.0.self_attn.q", "Wan"),
+        ("lora_prior_unet_down_blocks_0_0_channelwise_0", "Stable Cascade"),
+        ("down_blocks.0.motion_modules.0.transformer_blocks.0.attn1.processor.to_q", "AnimateDiff"),
+    ] {
+        let fit = ready(Adapter::load(bundle(lora(&[(name, shape)], &[]), &[]))).unwrap().fit(&base);
+        assert!(fit.cause.as_ref().is_some_and(|c| c.contains(words)), "{name}: {:?}", fit.cause);
+    }
+    let mut ip = Tensors::new();
+    more(&mut ip, "image_proj.proj.weight", DType::F16, &[4, 4]);
+    more(&mut ip, "ip_adapter.1.to_k_ip.weight", DType::F16, &[4, 4]);
+    let e = ready(Adapter::load(bundle(ip, &[]))).err().unwrap().to_string();
+    assert!(e.contains("this is an IP-Adapter"), "{e}");
 }

@@ -132,6 +132,13 @@ fn cause(
     if unmatched.is_empty() && mismatched.is_empty() {
         return (all_text && adapter.kind != "embedding").then(|| "it changes the text encoder only".to_owned());
     }
+    if adapter.kind == "embedding" && mismatched.is_empty() && unmatched.iter().all(|n| adapter.stray.contains(n)) {
+        return Some(format!(
+            "{} of its tensors are no rows for a text encoder, e.g. `{}`",
+            unmatched.len(),
+            unmatched.first()?
+        ));
+    }
     if adapter.kind == "embedding" {
         return Some(match mismatched.first() {
             Some(m) => {
@@ -164,15 +171,10 @@ fn cause(
     {
         return Some(format!("made for {} (its metadata says `{words}`); {model}", family.label()));
     }
-    let transformer =
-        ["transformer_blocks_0_attn_", "double_blocks", "single_transformer_blocks", "joint_blocks", "transformer."];
     if matched == 0
-        && adapter.modules.values().any(|m| {
-            let other = m.name.contains("attentions") || m.name.starts_with("text_encoders.");
-            !other && transformer.iter().any(|t| m.name.contains(t))
-        })
+        && let Some(made_for) = adapter.modules.values().find_map(|m| other_network(&m.name))
     {
-        return Some(format!("made for a diffusion transformer (FLUX, SD 3 or alike); {model}"));
+        return Some(format!("made for {made_for}; {model}"));
     }
     if all_text && !targets.has_text {
         return Some("it changes only the text encoder, which this model's file does not have".into());
@@ -216,6 +218,26 @@ fn cause(
         Some(first) => Some(format!("{} of its names are not in this model, e.g. `{first}`", strange.len())),
         None => left_over(known.first()?, targets),
     }
+}
+
+/// The other kind of network that a module's name belongs to, where that is known.
+fn other_network(name: &str) -> Option<&'static str> {
+    const TRANSFORMER: &str = "a diffusion transformer (FLUX, SD 3 or alike)";
+    const MARKS: [(&str, &str); 9] = [
+        ("motion_modules", "the motion modules of AnimateDiff"),
+        ("lora_prior_unet_", "Stable Cascade"),
+        ("diffusion_model.blocks.", "a video transformer (Wan or alike)"),
+        ("lora_unet_blocks_", "a video transformer (Wan or alike)"),
+        ("transformer_blocks_0_attn_", TRANSFORMER),
+        ("double_blocks", TRANSFORMER),
+        ("single_transformer_blocks", TRANSFORMER),
+        ("joint_blocks", TRANSFORMER),
+        ("transformer.", TRANSFORMER),
+    ];
+    if name.contains("attentions") || name.starts_with("text_encoders.") {
+        return None;
+    }
+    MARKS.iter().find(|(mark, _)| name.contains(mark)).map(|(_, label)| *label)
 }
 
 /// Why a name was not used although it is none that this model lacks.

@@ -198,6 +198,15 @@ impl Adapter {
         }
         let broken =
             |why: String| Error::NotA { file: self.name.clone(), why: format!("module `{}`: {why}", module.name) };
+        if let Some(wanted) = values.get(family::RESHAPE) {
+            let wanted: Vec<usize> = wanted.data.iter().map(|v| *v as usize).collect();
+            if Extent::of(&wanted) != Extent::of(shape) {
+                let why = format!(
+                    "it wants the model's weight padded to {wanted:?} first, which would make it another network"
+                );
+                return Err(broken(why));
+            }
+        }
         let family = family(module.family).ok_or_else(|| broken("its kind is not known".into()))?;
         let extent = Extent::of(shape);
         let mut changes = family.changes(&values, module, extent).map_err(broken)?;

@@ -345,6 +345,8 @@ fn not_an_adapter(bundle: &Bundle, files: &[File]) -> Error {
         format!("adapters of peft's type {kind} are not known")
     } else if keys().next().is_none() {
         "there is not one tensor in it; download it again".to_owned()
+    } else if let Some(label) = crate::checkpoint::recognised::recognise(keys().map(String::as_str)) {
+        format!("this is {label}, which this program does not run")
     } else if keys().any(|k| super::looks_like_adapter_key(k)) {
         let some = first_few(keys().map(|k| format!("`{k}`")), 3);
         format!(

@@ -2,13 +2,13 @@
 //! while the report says that it matched; so the file is refused, with the tensor's name.
 
 use super::dialect::PEFT_PREFIX;
-use super::family::{ALPHA, BIAS, WHOLE_BIAS};
+use super::family::{ALPHA, BIAS, RESHAPE, WHOLE_BIAS};
 use super::open::Claimed;
 use crate::error::{Error, Result};
 use std::collections::HashSet;
 
 /// Roles of tensors that may hold whole numbers: signs, places, sizes, switches.
-const WHOLE_NUMBERS: [&str; 5] = [ALPHA, "on_input", "mask", "shira_indices", "reshape_weight"];
+const WHOLE_NUMBERS: [&str; 5] = [ALPHA, "on_input", "mask", "shira_indices", RESHAPE];
 
 /// Checks the modules against the tensors that make no module of their own (with their files), and against what their own kinds read.
 pub(super) fn check<'a>(
@@ -35,7 +35,7 @@ pub(super) fn check<'a>(
         for (role, slot) in &group.slots {
             let key = &slot.key;
             // Only peft is known to save a bias whole; elsewhere `bias` could be anything.
-            let common = matches!(*role, ALPHA | BIAS) || *role == WHOLE_BIAS && key.contains(PEFT_PREFIX);
+            let common = matches!(*role, ALPHA | BIAS | RESHAPE) || *role == WHOLE_BIAS && key.contains(PEFT_PREFIX);
             if !common && !family.takes(group, role) {
                 let why = format!(
                     "also has `{key}`, which a {} module does not have; half of it would be wrong",

@@ -113,7 +113,7 @@ async fn load_component(bundle: &Bundle, options: &OpenOptions, found: &mut Foun
     let weights = choose_weights(bundle, "", options).await?;
     let (Some(config), Some(weights)) = (config, weights) else {
         let expected = "expected unet/, vae/ and text_encoder/ with config.json and .safetensors weights";
-        let here = is_here(bundle, "") || bundle.ignored_in("").next().is_some();
+        let here = is_here(bundle, "") || pickles_in(bundle, "").next().is_some();
         let why = match here {
             true => format!("no model is in this folder: it has {}; {expected}", no_weights(bundle, "", options)),
             false => format!("no model is in this folder: {expected}"),
@@ -144,6 +144,11 @@ fn weights_in<'a>(bundle: &'a Bundle, folder: &'a str) -> impl Iterator<Item = &
     bundle.weights().map(|(n, _)| n).filter(move |n| n.strip_prefix(folder).is_some_and(|rest| !rest.contains('/')))
 }
 
+/// Pickles at the top of a folder of the bundle.
+fn pickles_in<'a>(bundle: &'a Bundle, folder: &'a str) -> impl Iterator<Item = &'a str> {
+    bundle.ignored_in(folder).filter(move |n| !n[folder.len()..].contains('/'))
+}
+
 fn is_here(bundle: &Bundle, folder: &str) -> bool {
     weights_in(bundle, folder).next().is_some() || bundle.get(&format!("{folder}config.json")).is_some()
 }
@@ -165,7 +170,7 @@ fn no_weights(bundle: &Bundle, folder: &str, options: &OpenOptions) -> String {
              together; keep one, or download the index"
         );
     }
-    let pickles = first_few(bundle.ignored_in(folder).map(str::to_owned), 3);
+    let pickles = first_few(pickles_in(bundle, folder).map(str::to_owned), 3);
     if pickles.is_empty() {
         return "no .safetensors weights beside its config.json".into();
     }

@@ -4,7 +4,7 @@ mod detect;
 mod export;
 mod folder;
 mod quantised;
-mod recognised;
+pub(crate) mod recognised;
 mod single;
 mod validate;
 
@@ -276,7 +276,9 @@ impl Checkpoint {
         checkpoint.clip_skip = clip_skip;
         let noise = std::mem::take(&mut checkpoint.evidence);
         checkpoint.evidence = checkpoint.more_evidence(why_family, why_skip);
-        checkpoint.evidence.extend(noise);
+        if checkpoint.unet.is_some() {
+            checkpoint.evidence.extend(noise);
+        }
         checkpoint.adopt_implied_shapes();
         Ok(checkpoint)
     }

@@ -30,7 +30,7 @@ const KINDS: &[Kind] = &[
 ];
 
 /// What a file with these keys is, where that is known.
-pub(super) fn recognise<'a>(keys: impl Iterator<Item = &'a str> + Clone) -> Option<&'static str> {
+pub(crate) fn recognise<'a>(keys: impl Iterator<Item = &'a str> + Clone) -> Option<&'static str> {
     let has = |mark: &str| keys.clone().any(|key| key.contains(mark));
     KINDS.iter().find(|kind| kind.marks.iter().any(|mark| has(mark))).map(|kind| kind.label)
 }

@@ -18,6 +18,9 @@ use serde_json::Value;
 
 const COMPONENTS: [&str; 4] = ["unet.", "vae.", "text_encoder.", "text_encoder_2."];
 
+/// Prefix of a U-Net's keys in a file of its own.
+const BARE_UNET: &str = "diffusion_model.";
+
 pub(super) async fn load(bundle: Bundle) -> Result<Checkpoint> {
     let (Some((_, source)), file) = (bundle.first(), bundle.name().to_owned()) else {
         return Err(Error::NotA { file: bundle.name().into(), why: "there is no file in it".into() });
@@ -207,7 +210,9 @@ fn is_open_clip(index: &Index) -> bool {
 /// One component alone: told by the configuration beside it or by its keys.
 async fn read_component(bundle: &Bundle, index: &Index, found: &mut Found) -> Result<()> {
     let file = bundle.name().to_owned();
-    let has = |key: &str| index.tensors.contains_key(key);
+    // ComfyUI saves a U-Net alone with half of the original prefix.
+    let has = |key: &str| index.tensors.contains_key(key) || index.tensors.contains_key(&format!("{BARE_UNET}{key}"));
+    let plain = |key: &'_ str| key.strip_prefix(BARE_UNET).unwrap_or(key).to_owned();
     if is_open_clip(index) {
         for (key, info) in &index.tensors {
             match open_clip_parts(key, info) {
@@ -247,7 +252,7 @@ async fn read_component(bundle: &Bundle, index: &Index, found: &mut Found) -> Re
         }
     }
     // An autoencoder or a U-Net on its own often keeps its ldm names.
-    let keys = || index.tensors.keys().map(String::as_str);
+    let keys = || index.tensors.keys().map(|k| k.strip_prefix(BARE_UNET).unwrap_or(k));
     let renames = match component {
         "vae" if keys().any(|k| k.starts_with("encoder.down.")) => VaeBlocks::from_keys(keys()).map(|b| b.renames()),
         "unet" if has("input_blocks.0.0.weight") => UNetBlocks::from_keys(keys()).map(|b| b.renames()),
@@ -256,7 +261,7 @@ async fn read_component(bundle: &Bundle, index: &Index, found: &mut Found) -> Re
     for (key, info) in index.tensors.clone() {
         match &renames {
             None => found.put(component, 0, key, info, &file)?,
-            Some(r) => match r.canonical(&key) {
+            Some(r) => match r.canonical(&plain(&key)) {
                 Some(name) => {
                     let matrix = component == "vae" && name.contains(".attentions.");
                     let shape = if matrix { as_matrix(&info.shape) } else { &info.shape }.to_vec();

@@ -59,16 +59,18 @@ impl Checkpoint {
     }
 
     /// What the files hold and nothing reads, by the names that files and folders give it. Not listed: tensors that only say something (`v_pred`), and
-    /// what every program makes itself or has no use for (position numbers, EMA copies, the noise schedule of the training code).
+    /// what every program makes itself or has no use for (position numbers, masks, EMA copies, CLIP's scale of likeness, the noise schedule of the
+    /// training code).
     pub fn unused(&self) -> Vec<String> {
         let told = |key: &str| {
             let last = key.rsplit('.').next().unwrap_or(key);
             matches!(key, "v_pred" | "ztsnr" | "logvar")
-                || ["position_ids", "alphas_cumprod", "alphas_cumprod_prev", "betas", "sigmas"].contains(&last)
+                || ["position_ids", "attn_mask", "logit_scale", "betas", "sigmas"].contains(&last)
+                || ["alphas_cumprod", "alphas_cumprod_prev"].contains(&last)
                 || ["model_ema.", "sqrt_", "log_one_minus_", "posterior_"].iter().any(|start| key.starts_with(start))
         };
-        let extra = self.extra.keys().map(String::as_str).filter(|key| !told(key));
-        extra.chain(self.unexpected()).map(str::to_owned).collect()
+        let all = self.extra.keys().map(String::as_str).chain(self.unexpected());
+        all.filter(|key| !told(key)).map(str::to_owned).collect()
     }
 
     /// Names the first thing that the engine cannot compute, in any configuration.

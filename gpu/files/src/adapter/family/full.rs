@@ -1,7 +1,7 @@
 //! Whole differences and replacements: LyCORIS `full` (`diff`, `diff_b`), and ComfyUI's `set_weight` and `reshape_weight`
 //! (<https://github.com/comfyanonymous/ComfyUI>, comfy/lora.py).
 
-use super::{BiasUse, Built, Family, Fits, Group, Settings, Values};
+use super::{BiasUse, Built, Family, Fits, Group, RESHAPE, Settings, Values};
 use crate::adapter::Module;
 use crate::adapter::change::{Change, Changes, Extent};
 
@@ -21,12 +21,7 @@ impl Family for Full {
     }
 
     fn endings(&self) -> &'static [(&'static str, &'static str)] {
-        &[
-            (".diff", "diff"),
-            (".diff_b", "diff_b"),
-            (".set_weight", "set_weight"),
-            (".reshape_weight", "reshape_weight"),
-        ]
+        &[(".diff", "diff"), (".diff_b", "diff_b"), (".set_weight", "set_weight"), (".reshape_weight", RESHAPE)]
     }
 
     fn claims(&self, group: &Group) -> bool {
@@ -46,15 +41,7 @@ impl Family for Full {
         Ok(Built { bias, ..Built::new(fits, None, 1.0) })
     }
 
-    fn changes(&self, values: &Values, module: &Module, extent: Extent) -> Result<Changes, String> {
-        if let Some(wanted) = values.get("reshape_weight") {
-            let wanted: Vec<usize> = wanted.data.iter().map(|v| *v as usize).collect();
-            if Extent::of(&wanted) != extent {
-                return Err(format!(
-                    "it wants the model's weight padded to {wanted:?} first, which would make it another network"
-                ));
-            }
-        }
+    fn changes(&self, values: &Values, module: &Module, _: Extent) -> Result<Changes, String> {
         let weight = match (values.get("diff"), values.get("set_weight")) {
             (Some(diff), _) => Some(Change::Add { values: diff.data.clone(), scale: module.scale }),
             (None, Some(set)) => Some(Change::Replace(set.data.clone())),

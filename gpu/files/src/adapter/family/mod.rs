@@ -332,6 +332,8 @@ pub fn family(id: &str) -> Option<&'static dyn Family> {
 pub(super) const ALPHA: &str = "alpha";
 /// Role of a difference for the bias, for every family.
 pub(super) const BIAS: &str = "diff_b";
+/// Role of the shape that a weight should be padded to first (ComfyUI), for every family.
+pub(super) const RESHAPE: &str = "reshape_weight";
 /// Role of a bias that replaces the layer's own (peft's `bias="all"` and `"lora_only"`), for every family.
 pub(super) const WHOLE_BIAS: &str = "bias";
 
