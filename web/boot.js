@@ -33,12 +33,13 @@ function watched(response) {
 
 // The page for scripts: `window.admix`. Everything throws while the studio is not running. "In the browser" in README.md has examples.
 const scripting = (program) => ({
+  // The history is listed as far as it was read: the newest at once, older ones when they come into sight.
   // { device, busy, waiting, live: { stage, done, total, preview, .. } or null, recipe, shown, history, shelf, notices, liveMode,
   //   offers: [{ reference, name, words, span, weight }] }
   state: () => JSON.parse(program.state()),
   // [{ role, label, value, range, disabled, on, x, y, width, height }] in the page's pixels; null until the next frame after the first call.
   controls: () => JSON.parse(program.controls()),
-  // The PNG of a history entry, or of the picture on show, with recipe and infotext.
+  // The PNG of a history entry, or of the picture on show, with recipe and infotext. Throws while an old one is read: ask again.
   picture: (id) => program.picture(id),
   // Takes the settings of a recipe (an object, its JSON, or a link).
   open: (recipe) => program.open(typeof recipe === "string" ? recipe : JSON.stringify(recipe)),
@@ -52,6 +53,14 @@ const scripting = (program) => ({
   memory: () => program.memory_bytes(),
 });
 
+// Keys of the studio that mean something to the browser too, such as a bookmark for Ctrl+D. Those it never gives up are not among them.
+const keepKeys = (program) => {
+  const taken = JSON.parse(program.shortcuts());
+  const isTaken = (event) => taken.some(({ key, shift, ctrl }) =>
+    key === event.key?.toLowerCase() && shift === event.shiftKey && ctrl === (event.ctrlKey || event.metaKey) && !event.altKey);
+  addEventListener("keydown", (event) => isTaken(event) && event.preventDefault(), { capture: true });
+};
+
 export async function start(script, wasm) {
   try {
     if (!navigator.gpu) return show("no-webgpu");
@@ -62,6 +71,7 @@ export async function start(script, wasm) {
     if (!response.ok) throw new Error(`${wasm}: ${response.status} ${response.statusText}`);
     await init({ module_or_path: watched(response) });
     window.admix = scripting(program);
+    keepKeys(program);
     show(null);
     document.getElementById("admix").focus();
   } catch (error) {

@@ -103,7 +103,7 @@ export default {
     recipe.merge = [{ method: "weighted_sum", models: [{ ref: "builtin:twemoji", weight: 0 }] }];
     await set(tab, recipe);
     const base = (await tab.state()).history.at(-1).id;
-    await tab.page.keyboard.press("Control+l");
+    await tab.click("Live");
     await tab.until("live mode", () => admix.state().liveMode);
     await tab.until("rest", () => !admix.state().busy);
     const slider = await tab.control("Share of B");
@@ -123,7 +123,7 @@ export default {
     assert.ok(made.merge[0].models[0].weight > 0.3, JSON.stringify(made.merge));
     const difference = await psnr(tab.page, shared.png, await tab.png(id));
     assert.ok(difference < 35, `the mix changed nothing: ${difference} dB`);
-    await tab.page.keyboard.press("Control+l");
+    await tab.click("Live");
   },
 
   "a dropped picture brings its settings back": async (shared) => {

@@ -119,6 +119,7 @@ pub fn one_line_panics() {
         let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
         let place = info.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
         let text = one_line(text.unwrap_or("no message"));
+        log::error!("internal error: {text}{place}");
         eprintln!("admix: internal error: {text}{place}; please report it with the output under RUST_BACKTRACE=1");
     }));
 }

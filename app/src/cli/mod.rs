@@ -10,6 +10,7 @@ mod figures;
 mod inspect;
 mod library;
 mod list;
+mod logging;
 mod mix;
 mod output;
 mod progress;
@@ -72,8 +73,7 @@ enum Command {
 pub fn main() -> ExitCode {
     fault::one_line_panics();
     quiet_driver();
-    // Quiet unless asked: what matters is said by the commands themselves.
-    let _ = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("off")).try_init();
+    logging::start();
     // A panic anywhere below has been printed as one line by then; unwinding removed unfinished files.
     let outcome = std::panic::catch_unwind(|| match Cli::try_parse() {
         Ok(cli) => run(cli),

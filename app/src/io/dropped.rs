@@ -34,6 +34,22 @@ pub enum Incoming {
         /// The whole file.
         text: String,
     },
+    /// A history entry that was kept and cannot be read.
+    Unkept {
+        /// Its number.
+        id: u64,
+        /// Why.
+        error: String,
+    },
+    /// A recipe whose files were looked for on the shelf.
+    Mended {
+        /// Whose it is.
+        name: String,
+        /// With what was found in place of what leads nowhere.
+        recipe: Box<admix_engine::mix::Recipe>,
+    },
+    /// Files of the settings that lead nowhere, each with the one that takes its place.
+    Moved(Vec<(String, String)>),
     /// A weight file or model folder in a folder that is watched: its path.
     Found(String),
     /// A folder to watch from now on.

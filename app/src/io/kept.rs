@@ -15,10 +15,18 @@ pub const FILES: &str = "files";
 #[cfg(target_arch = "wasm32")]
 pub const MOST_BYTES: f64 = 64.0 * 1024.0 * 1024.0;
 
-/// A picture of the history.
+/// An entry of the history.
 pub struct Kept {
     /// Its number.
     pub id: u64,
+    /// The pictures made at once.
+    pub pictures: Vec<KeptPicture>,
+    /// The first one, as lists show it.
+    pub small: Picture,
+}
+
+/// A picture of the history.
+pub struct KeptPicture {
     /// The picture.
     pub picture: Picture,
     /// What makes it again.
@@ -27,33 +35,59 @@ pub struct Kept {
     pub infotext: String,
 }
 
-/// The key of a history entry.
-pub fn key(id: u64) -> String {
-    format!("{HISTORY}/{id:08}.png")
+/// The key of a history entry's picture. The first one's has no number of its own: older programs kept no other.
+pub fn key(id: u64, part: usize) -> String {
+    match part {
+        0 => format!("{HISTORY}/{id:08}.png"),
+        part => format!("{HISTORY}/{id:08}-{part}.png"),
+    }
 }
 
-/// The number of a history entry's key.
-pub fn id(key: &str) -> Option<u64> {
-    key.strip_prefix(HISTORY)?.strip_prefix('/')?.strip_suffix(".png")?.parse().ok()
+/// The numbers of a key: the entry's, and the picture's in it.
+pub fn id(key: &str) -> Option<(u64, usize)> {
+    let name = key.strip_prefix(HISTORY)?.strip_prefix('/')?.strip_suffix(".png")?;
+    match name.split_once('-') {
+        Some((id, part)) => Some((id.parse().ok()?, part.parse().ok().filter(|part| *part > 0)?)),
+        None => Some((name.parse().ok()?, 0)),
+    }
 }
 
-/// Reads the pictures of `keys` and leaves them in the inbox, newest first.
-pub fn load(keys: Vec<String>, inbox: &Inbox) {
+/// Reads entries, each with the keys of its pictures, and leaves them in the inbox in this order.
+pub fn load(entries: Vec<(u64, Vec<String>)>, inbox: &Inbox) {
     let inbox = inbox.clone();
     super::pick::spawn(async move {
-        for key in keys.into_iter().rev() {
-            let Some(id) = id(&key) else { continue };
-            let png = store::read(&key).await.and_then(|png| png.ok_or_else(|| format!("{key} is gone")));
-            let kept = match png {
-                Ok(png) => decode(id, &png).await,
-                Err(error) => Err(error),
-            };
-            match kept {
-                Ok(kept) => inbox.put(Incoming::Kept(Box::new(kept))),
-                Err(error) => log::warn!("history: {error}"),
-            }
+        for (id, keys) in entries {
+            inbox.put(match read(id, &keys).await {
+                Ok(kept) => Incoming::Kept(Box::new(kept)),
+                Err(error) => {
+                    log::warn!("history: {error}");
+                    Incoming::Unkept { id, error }
+                }
+            });
         }
     });
+}
+
+/// Pictures of an entry that can be read. Errors: none of them can.
+async fn read(id: u64, keys: &[String]) -> Result<Kept, String> {
+    let (mut pictures, mut trouble) = (Vec::new(), None);
+    for key in keys {
+        let png = store::read(key).await.and_then(|png| png.ok_or_else(|| format!("{key} is gone")));
+        match png {
+            Ok(png) => match decode(&png).await {
+                Ok(picture) => pictures.push(picture),
+                Err(error) => trouble = Some(format!("{key}: {error}")),
+            },
+            Err(error) => trouble = Some(error),
+        }
+    }
+    match (pictures.first(), trouble) {
+        (None, trouble) => Err(trouble.unwrap_or_else(|| format!("nothing is kept of picture {id}"))),
+        (Some(first), trouble) => {
+            trouble.into_iter().for_each(|error| log::warn!("history: {error}"));
+            Ok(Kept { id, small: small(&first.picture), pictures })
+        }
+    }
 }
 
 /// Keeps these no longer.
@@ -67,10 +101,23 @@ pub fn forget(keys: Vec<String>) {
     store::start(work, |error| log::warn!("history: {error}"));
 }
 
+/// Longest edge of the small picture that stands for an entry in lists.
+const SMALL: usize = 160;
+
+/// A picture as lists show it.
+pub fn small(picture: &Picture) -> Picture {
+    let longest = picture.width.max(picture.height);
+    if longest <= SMALL {
+        return picture.clone();
+    }
+    let side = |n: usize| (n * SMALL / longest).max(1);
+    picture.resized(side(picture.width), side(picture.height))
+}
+
 /// A picture of ours: its recipe is taken as it is.
-async fn decode(id: u64, png: &[u8]) -> Result<Kept, String> {
+async fn decode(png: &[u8]) -> Result<KeptPicture, String> {
     let read = super::read_picture("history", png, &Recipe::new("builtin:mini"), &[]).await?;
-    Ok(Kept { id, picture: read.picture, recipe: read.settings.recipe, infotext: read.infotext })
+    Ok(KeptPicture { picture: read.picture, recipe: read.settings.recipe, infotext: read.infotext })
 }
 
 /// Keeps a file that was dropped into the tab, so that recipes that name it work after a reload.
@@ -110,9 +157,13 @@ mod tests {
 
     #[test]
     fn numbers_of_keys() {
-        assert_eq!(id(&key(7)), Some(7));
-        assert_eq!(id(&key(123_456_789_012)), Some(123_456_789_012));
-        for other in ["history/x.png", "history/1.jpg", "files/00000001.png", "history"] {
+        for (entry, part) in [(7, 0), (7, 3), (123_456_789_012, 0), (123_456_789_012, 11)] {
+            assert_eq!(id(&key(entry, part)), Some((entry, part)));
+        }
+        assert_eq!(key(7, 0), "history/00000007.png", "as it always was");
+        for other in
+            ["history/x.png", "history/1.jpg", "files/00000001.png", "history", "history/1-0.png", "history/1-x.png"]
+        {
             assert_eq!(id(other), None, "{other}");
         }
     }

@@ -15,6 +15,21 @@ pub mod store;
 #[cfg(all(feature = "studio", not(target_arch = "wasm32")))]
 pub use library::own_catalogue;
 pub use place::Place;
+#[cfg(target_arch = "wasm32")]
+pub use place::sweep;
+
+/// Names the files behind a reference with their lengths and times of change, so that a file that was written anew is told from what it was; none
+/// where nothing tells.
+pub fn state_of(reference: &str) -> Option<String> {
+    #[cfg(not(target_arch = "wasm32"))]
+    let bundle = {
+        use admix_engine::files::{Bundle, builtin};
+        Bundle::open(builtin::resolve_any(reference).ok()?).ok()?
+    };
+    #[cfg(target_arch = "wasm32")]
+    let bundle = dropped::known(reference)?;
+    admix_engine::state_of(reference, &bundle)
+}
 
 /// A picture that came in, read.
 pub struct Restored {
@@ -43,6 +58,29 @@ pub fn restore(
             Err(error) => dropped::Incoming::Failed(error),
         };
         inbox.put(incoming);
+    });
+}
+
+/// Looks among `candidates` for the files that a recipe names and that are not where it says, away from the drawing; leaves the names that lead
+/// nowhere in the inbox, each with the one that does, and `name`, which says whose recipe it is.
+pub fn mend(
+    name: Option<String>,
+    recipe: admix_engine::mix::Recipe,
+    candidates: Vec<admix_engine::metadata::Candidate>,
+    inbox: &dropped::Inbox,
+) {
+    let inbox = inbox.clone();
+    pick::spawn(async move {
+        let mut mended = recipe.clone();
+        admix_engine::metadata::mend_recipe(&mut mended, &candidates).await;
+        let (mut before, mut after) = (recipe, mended.clone());
+        let pairs = before.references_mut().zip(after.references_mut());
+        let pairs = pairs.filter(|(old, new)| old.reference != new.reference);
+        let moved = pairs.map(|(old, new)| (old.reference.clone(), new.reference.clone())).collect();
+        inbox.put(match name {
+            Some(name) => dropped::Incoming::Mended { name, recipe: Box::new(mended) },
+            None => dropped::Incoming::Moved(moved),
+        });
     });
 }
 

@@ -17,10 +17,12 @@ impl Place {
 }
 
 #[cfg(target_arch = "wasm32")]
-pub use web::Place;
+pub use web::{Place, sweep};
 
 #[cfg(target_arch = "wasm32")]
 mod web {
+    use std::rc::Rc;
+
     use admix_engine::files::Error;
     use admix_engine::files::safetensors::{Sink, WriteFuture};
     use js_sys::{Array, Function, Object, Promise, Reflect};
@@ -28,17 +30,55 @@ mod web {
     use wasm_bindgen_futures::JsFuture;
     use web_sys::{FileSystemFileHandle, FileSystemWritableFileStream};
 
-    use crate::io::assets::{download_file, words};
+    use crate::io::assets::{download_file, pause, words};
     use crate::io::store;
 
     /// Where files wait that become downloads.
     const FOLDER: &str = "exports";
+    /// Milliseconds after which a browser has copied what was handed over: no more than a few gigabytes.
+    const COPIED: i32 = 10 * 60 * 1000;
+    /// Milliseconds after which nobody in any tab waits for a file any longer.
+    const ABANDONED: f64 = 24.0 * 3600.0 * 1000.0;
 
     /// A place that a checkpoint can be written to.
     #[derive(Clone, Debug)]
     pub struct Place {
         handle: FileSystemFileHandle,
-        is_download: bool,
+        name: String,
+        /// Of a file of the page's own, which becomes a download.
+        own: Option<Rc<Own>>,
+    }
+
+    /// A file of the page's own: it leaves some time after the last who needs it.
+    #[derive(Debug)]
+    struct Own(String);
+
+    impl Drop for Own {
+        fn drop(&mut self) {
+            let key = std::mem::take(&mut self.0);
+            wasm_bindgen_futures::spawn_local(async move {
+                pause(COPIED).await;
+                remove(&key).await;
+            });
+        }
+    }
+
+    async fn remove(key: &str) {
+        if let Err(error) = store::remove(key).await {
+            log::warn!("{error}");
+        }
+    }
+
+    /// Removes what a page left that was closed before its download was over.
+    pub async fn sweep() {
+        let begun = |key: &str| key.rsplit('/').next()?.split('-').next()?.parse::<f64>().ok();
+        let now = js_sys::Date::now();
+        for key in store::keys(FOLDER).await.unwrap_or_default() {
+            // A name without a time is of an older program.
+            if begun(&key).is_none_or(|begun| now - begun > ABANDONED) {
+                remove(&key).await;
+            }
+        }
     }
 
     impl Place {
@@ -53,8 +93,9 @@ mod web {
             let promise: Promise = promise.dyn_into().map_err(|_| "the save dialog gave no answer".to_string())?;
             match JsFuture::from(promise).await {
                 Ok(handle) => {
-                    let handle = handle.dyn_into().map_err(|_| "the save dialog gave no file".to_string())?;
-                    Ok(Some(Place { handle, is_download: false }))
+                    let no_file = |_| "the save dialog gave no file".to_string();
+                    let handle: FileSystemFileHandle = handle.dyn_into().map_err(no_file)?;
+                    Ok(Some(Place { name: handle.name(), handle, own: None }))
                 }
                 Err(e) if Reflect::get(&e, &"name".into()).is_ok_and(|name| name == "AbortError") => Ok(None),
                 // Not allowed here (no click just before, a page inside another): a download always is.
@@ -63,17 +104,15 @@ mod web {
         }
 
         async fn download(name: &str) -> Result<Place, String> {
-            // What became of the last download is known to the browser alone; by now it is done.
-            for key in store::keys(FOLDER).await? {
-                store::remove(&key).await?;
-            }
-            let handle = store::create(&format!("{FOLDER}/{}", store::as_key(name))).await?;
-            Ok(Place { handle, is_download: true })
+            // Each has a file to itself: another export may wait for its turn, or still be on its way to the person's disk.
+            let key = format!("{FOLDER}/{}-{}", js_sys::Date::now(), store::as_key(name));
+            let handle = store::create(&key).await?;
+            Ok(Place { handle, name: name.into(), own: Some(Rc::new(Own(key))) })
         }
 
         /// File name for people.
         pub fn name(&self) -> String {
-            self.handle.name()
+            self.name.clone()
         }
 
         /// Opens it for writing. Nothing of what was there changes before [`PlaceSink::finish`].
@@ -127,7 +166,7 @@ mod web {
             self.flush().await?;
             let failed = |e: JsValue| self.place.failed(&e);
             JsFuture::from(self.stream.close()).await.map_err(failed)?;
-            if !self.place.is_download {
+            if self.place.own.is_none() {
                 return Ok(());
             }
             let file = JsFuture::from(self.place.handle.get_file()).await.map_err(failed)?;

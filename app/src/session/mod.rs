@@ -101,6 +101,12 @@ impl Desk {
         self.next
     }
 
+    /// Names the folders and files among which adapters that a prompt names are looked for, from the next work on. In a tab the engine has them all.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn set_libraries(&self, libraries: Vec<std::path::PathBuf>) {
+        self.shared.set_libraries(libraries);
+    }
+
     /// Cancels the running render or export and, with `waiting`, what waits behind it.
     pub fn cancel(&self, waiting: bool) {
         self.shared.cancel(waiting);

@@ -26,6 +26,8 @@ struct Inner {
     sleeper: Option<Waker>,
     news: Vec<News>,
     closed: bool,
+    #[cfg(not(target_arch = "wasm32"))]
+    libraries: std::sync::Arc<Vec<std::path::PathBuf>>,
 }
 
 struct Running {
@@ -108,6 +110,16 @@ impl Shared {
         if let Some(sleeper) = inner.sleeper.take() {
             sleeper.wake();
         }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn set_libraries(&self, libraries: Vec<std::path::PathBuf>) {
+        self.lock().libraries = std::sync::Arc::new(libraries);
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn libraries(&self) -> std::sync::Arc<Vec<std::path::PathBuf>> {
+        self.lock().libraries.clone()
     }
 
     /// Stops what runs and, with `waiting`, everything behind it.
@@ -269,8 +281,7 @@ impl Shared {
     pub(super) fn broke(&self) {
         let running = self.lock().running.take();
         let (id, purpose) = running.map_or((0, None), |r| (r.live.id, r.is_render.then_some(r.live.purpose)));
-        let error =
-            "the engine stopped at a fault of its own and was started again; the log names the place, please report it";
+        let error = "the engine stopped at a fault of its own and was started again; admix.log in the program's data folder names the place, please report it";
         self.news(News::Failed { id, purpose, error: error.into(), trouble: super::Trouble::Other });
     }
 }

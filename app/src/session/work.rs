@@ -284,6 +284,8 @@ pub enum News {
     },
     /// A checkpoint was written.
     Exported {
+        /// Which work.
+        id: u64,
         /// Where.
         name: String,
     },

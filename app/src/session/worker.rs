@@ -33,6 +33,8 @@ pub(super) async fn run(mut session: Session, shared: Arc<Shared>) {
         session.add_source(reference.clone(), bundle.clone());
     }
     while let Some((id, work, cancel)) = shared.next().await {
+        #[cfg(not(target_arch = "wasm32"))]
+        session.libraries.clone_from(&shared.libraries());
         let mut control = Control { cancel, ..Control::default() };
         let listener = shared.clone();
         control.listener = Some(Box::new(move |progress| listener.update(|live| note(live, progress))));
@@ -41,7 +43,9 @@ pub(super) async fn run(mut session: Session, shared: Arc<Shared>) {
             Work::Open(open) => do_open(&mut session, &mut dropped, open).await,
             Work::Export(export) => do_export(&mut session, id, *export, control).await,
             Work::Understand(recipe) => do_understand(&session, id, recipe, &control).await,
-            Work::Count { model, texts, rules } => do_count(&mut session, &mut tokenizers, model, texts, rules).await,
+            Work::Count { model, texts, rules } => {
+                do_count(&session, &mut tokenizers, &dropped, model, texts, rules).await
+            }
         };
         shared.done(news);
     }
@@ -198,23 +202,29 @@ fn short_name(name: &str) -> String {
     name.trim_end_matches('/').rsplit(['/', '\\']).next().unwrap_or(name).to_string()
 }
 
+/// A model's tokenizer and the tokens that fit, with the state of the files they were read from.
+type Held = (Option<String>, Tokenizer, usize);
+
 async fn do_count(
-    session: &mut Session,
-    tokenizers: &mut HashMap<String, (Tokenizer, usize)>,
+    session: &Session,
+    tokenizers: &mut HashMap<String, Held>,
+    dropped: &HashMap<String, Bundle>,
     model: String,
     texts: [String; 2],
     rules: Rules,
 ) -> News {
-    if !tokenizers.contains_key(&model) {
+    let bundle = dropped.get(&model).cloned().or_else(|| bundle_at(&model).ok());
+    let state = bundle.and_then(|b| admix_engine::state_of(&model, &b));
+    if tokenizers.get(&model).is_none_or(|(of, ..)| *of != state) {
         // A model that cannot be opened says so when it is rendered; its prompt is counted with CLIP's vocabulary until then.
         let checkpoint = session.checkpoint(&model).await.ok();
         let files = checkpoint.as_ref().and_then(|c| c.tokenizer.as_ref());
         let tokenizer = files.and_then(|f| Tokenizer::from_files(f).ok()).unwrap_or_else(Tokenizer::clip);
         let length = checkpoint.and_then(|c| c.text_encoder.as_ref().map(|t| t.max_position_embeddings)).unwrap_or(77);
-        tokenizers.insert(model.clone(), (tokenizer, length.saturating_sub(2)));
+        tokenizers.insert(model.clone(), (state, tokenizer, length.saturating_sub(2)));
     }
     let counts = match tokenizers.get(&model) {
-        Some((tokenizer, room)) => texts.each_ref().map(|text| {
+        Some((_, tokenizer, room)) => texts.each_ref().map(|text| {
             let (tokens, room_of_all) = prompt::count(tokenizer, text, room + 2, rules);
             Count { tokens, room: room_of_all, kept: prompt::kept(tokenizer, text, room + 2, rules) }
         }),
@@ -260,7 +270,7 @@ async fn do_export(session: &mut Session, id: u64, export: Export, control: Cont
         Err(error) => Err(error),
     };
     match result {
-        Ok(name) => News::Exported { name },
+        Ok(name) => News::Exported { id, name },
         Err(error) => failure(id, None, error),
     }
 }

@@ -1,58 +1,46 @@
-//! What panels, shortcuts and the palette ask for: undo, pictures, history.
+//! What panels, shortcuts and the palette ask for: pictures, history.
 
 use admix_engine::mix::Recipe;
 
 use super::Studio;
+use super::history::color_image;
 use super::notices::Level;
 use crate::io::pick;
 use crate::session::{Purpose, Render, Work};
 
+/// What waits for a history entry to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Its settings and its picture come back.
+    Restore,
+    /// It is saved as a file.
+    Save,
+    /// It goes to the clipboard.
+    Copy,
+    /// It becomes a shelf row's small picture.
+    Thumbnail(String),
+}
+
 impl Studio {
-    /// True when there is something to undo.
-    pub fn can_undo(&self) -> bool {
-        self.undo.has_undo(&self.document)
-    }
-
-    /// True when there is something to redo.
-    pub fn can_redo(&self) -> bool {
-        self.undo.has_redo(&self.document)
-    }
-
-    /// One step back.
-    pub fn undo(&mut self) {
-        if let Some(document) = self.undo.undo(&self.document) {
-            self.document = document.clone();
-        }
-    }
-
-    /// One step forth.
-    pub fn redo(&mut self) {
-        if let Some(document) = self.undo.redo(&self.document) {
-            self.document = document.clone();
-        }
-    }
-
-    // Pictures.
-
-    pub(super) fn submit(&mut self, recipe: Recipe, purpose: Purpose) {
-        self.desk.submit(Work::Render(Box::new(Render::new(recipe, purpose))));
+    pub(super) fn submit(&mut self, recipe: Recipe, purpose: Purpose) -> u64 {
+        self.desk.submit(Work::Render(Box::new(Render::new(recipe, purpose))))
     }
 
     /// Makes the picture of the settings.
     pub fn make(&mut self) {
         self.notices.clear_errors();
+        self.grid_on_show = false;
+        self.seeds.before(&mut self.document);
         self.live_render.settle(&self.document);
-        self.submit(self.document.effective(), Purpose::Asked);
+        let recipe = self.document.effective();
+        let id = self.submit(recipe.clone(), Purpose::Asked);
+        self.seeds.asked(id, recipe);
     }
 
-    /// Draws another seed.
-    pub fn roll_seed(&mut self) {
-        // Steele et al. 2014's SplitMix64: any state will do, repeats are 2^32 draws away.
-        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.dice;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        self.document.recipe.sample.seed = Some((z ^ (z >> 31)) >> 32);
+    /// Takes the settings of a recipe that was brought from elsewhere.
+    pub(super) fn adopt(&mut self, recipe: Recipe) {
+        self.document.adopt(recipe);
+        self.seeds.forget();
     }
 
     /// Live on or off.
@@ -69,13 +57,69 @@ impl Studio {
         } else {
             self.desk.cancel_live();
             self.canvas.drop_scrub();
+            self.canvas.drop_offered();
+        }
+    }
+
+    /// Does something with a history entry, at once or when it was read.
+    pub(super) fn with_entry(&mut self, id: u64, then: Then) {
+        let Some(entry) = self.history.get(id) else { return };
+        if let Some(why) = entry.trouble() {
+            return self.notices.error(why.to_string());
+        }
+        let is_ready = match then {
+            Then::Restore => entry.is_known(),
+            _ => !entry.pictures.is_empty(),
+        };
+        if !is_ready {
+            self.history.want(id);
+            return self.then.push((id, then));
+        }
+        match then {
+            Then::Restore => self.restore(id),
+            Then::Save => self.save_picture(id),
+            Then::Copy => self.copy_picture(id),
+            Then::Thumbnail(reference) => {
+                if let Some(picture) = self.history.get(id).and_then(|e| e.pictures.first()) {
+                    self.thumbs.set(&self.context, &reference, picture);
+                }
+            }
+        }
+    }
+
+    /// A history entry was read: what waited for that is done.
+    pub(super) fn go_on_with(&mut self, id: u64) {
+        let (due, rest) = std::mem::take(&mut self.then).into_iter().partition(|(of, _)| *of == id);
+        self.then = rest;
+        let due: Vec<(u64, Then)> = due;
+        due.into_iter().for_each(|(id, then)| self.with_entry(id, then));
+    }
+
+    /// Compares the picture on show with a history entry.
+    pub fn compare_with(&mut self, id: u64) {
+        self.grid_on_show = false;
+        self.canvas.compare_with(id);
+    }
+
+    /// A history entry's picture to the clipboard.
+    pub fn copy_picture(&mut self, id: u64) {
+        match self.history.get(id).map(|e| e.pictures.first().map(|p| color_image(p))) {
+            Some(Some(image)) => self.context.copy_image(image),
+            Some(None) => self.with_entry(id, Then::Copy),
+            None => {}
         }
     }
 
     /// Brings a history entry back: picture and settings.
     pub fn restore(&mut self, id: u64) {
         let Some(entry) = self.history.get(id) else { return };
-        self.document.adopt(entry.recipe.clone());
+        if !entry.is_known() {
+            return self.with_entry(id, Then::Restore);
+        }
+        let recipe = entry.recipe.clone();
+        self.adopt(recipe);
+        self.canvas.drop_offered();
+        self.grid_on_show = false;
         self.live_render.settle(&self.document);
         self.desk.cancel_live();
         self.canvas.show_entry(id);
@@ -100,7 +144,7 @@ impl Studio {
             None => {
                 let before = self.history.entries.iter().rev().map(|e| e.id).find(|id| Some(*id) < shown);
                 if let Some(id) = before {
-                    self.canvas.compare_with(id);
+                    self.compare_with(id);
                 }
             }
         }
@@ -110,6 +154,9 @@ impl Studio {
     pub fn save_picture(&mut self, id: u64) {
         let picture = self.canvas.zoomed.filter(|_| self.canvas.shown == Some(id)).unwrap_or(0);
         let Some(entry) = self.history.get(id) else { return };
+        if entry.pictures.is_empty() {
+            return self.with_entry(id, Then::Save);
+        }
         match entry.png(picture) {
             Ok(png) => pick::save(&self.inbox, &entry.file_name(), "png", png),
             Err(error) => self.notices.error(error),
@@ -126,9 +173,8 @@ impl Studio {
 
     /// The picture on show becomes a shelf row's small picture.
     pub fn give_thumbnail(&mut self, reference: &str) {
-        let entry = self.canvas.shown.and_then(|id| self.history.get(id));
-        match entry.and_then(|e| e.pictures.first()) {
-            Some(picture) => self.thumbs.set(&self.context, reference, picture),
+        match self.canvas.shown {
+            Some(id) => self.with_entry(id, Then::Thumbnail(reference.into())),
             None => self.notices.info("There is no picture yet."),
         }
     }

@@ -1,5 +1,6 @@
 //! The studio's state and what it does every frame.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use admix_engine::mix::Recipe;
@@ -7,6 +8,7 @@ use admix_engine::tensor::Gpu;
 use egui::Context;
 use egui::util::undoer::{Settings, Undoer};
 
+use super::actions::Then;
 use super::canvas::Canvas;
 use super::document::Document;
 use super::frame::FrameTimes;
@@ -17,6 +19,7 @@ use super::loss::Loss;
 use super::notices::Notices;
 use super::panels::palette::CommandPalette;
 use super::prefs::{Prefs, Saved};
+use super::seeds::Seeds;
 use super::shelf::Shelf;
 use super::studies::GridSetup;
 use super::study::{Cache, Study};
@@ -25,7 +28,6 @@ use super::tiles::Pane;
 #[cfg(not(target_arch = "wasm32"))]
 use super::watch::Watch;
 use crate::io::dropped::Inbox;
-use crate::io::kept;
 use crate::session::{Desk, Live};
 
 /// The studio.
@@ -56,6 +58,8 @@ pub struct Studio {
     pub strip: Option<Study>,
     /// Pictures over two or three settings, in the canvas's place.
     pub grid: Option<Study>,
+    /// The grid's pictures are in the canvas's place, not behind a picture that was asked for since.
+    pub grid_on_show: bool,
     /// What the grid's panel says.
     pub grid_setup: GridSetup,
     /// Pictures of studies made so far.
@@ -84,13 +88,21 @@ pub struct Studio {
     pub(super) loss: Loss,
     pub(super) undo: Undoer<Document>,
     pub(super) live_render: LiveRender,
+    /// Files and watched folders that the engine was told of.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) told: Option<(Arc<Vec<String>>, Vec<std::path::PathBuf>)>,
     pub(super) gpu: Arc<Gpu>,
     /// Memory that was free when it was last asked for.
     pub(super) free: std::cell::Cell<Option<(web_time::Instant, Option<u64>)>>,
+    /// What was written last.
     pub(super) exported: Option<Recipe>,
+    /// What is being written, by the number of the work.
+    pub(super) exporting: HashMap<u64, Recipe>,
+    /// What is to be done with history entries once they are read.
+    pub(super) then: Vec<(u64, Then)>,
     pub(super) export_places: Arc<std::sync::Mutex<Vec<(Recipe, crate::io::Place)>>>,
-    /// The seed to draw the next one from.
-    pub(super) dice: u64,
+    /// Seeds drawn and asked for.
+    pub(super) seeds: Seeds,
 }
 
 impl Studio {
@@ -99,11 +111,9 @@ impl Studio {
         let state = creation.wgpu_render_state.as_ref().ok_or("the window has no graphics device")?;
         let gpu = Gpu::from_parts(&state.adapter, state.device.clone(), state.queue.clone(), None);
         let saved = creation.storage.and_then(|s| s.get_string("studio")).and_then(|t| serde_json::from_str(&t).ok());
-        let (keys, old) = super::history::newest_keys(keys);
         let history = History::resume(&keys);
-        let studio = Studio::with(creation.egui_ctx.clone(), gpu, saved.unwrap_or_default(), history);
-        kept::load(keys, &studio.inbox);
-        kept::forget(old);
+        let mut studio = Studio::with(creation.egui_ctx.clone(), gpu, saved.unwrap_or_default(), history);
+        studio.history.begin(&studio.inbox);
         // In the tab the page around it watches the device and opens another.
         #[cfg(not(target_arch = "wasm32"))]
         studio.loss.watch(&state.device, &creation.egui_ctx);
@@ -112,6 +122,7 @@ impl Studio {
 
     pub(super) fn with(context: Context, gpu: Arc<Gpu>, saved: Saved, history: History) -> Studio {
         super::theme::install(&context);
+        saved.prefs.dress(&context);
         let waker = context.clone();
         let wake: crate::session::Wake = Arc::new(move || {
             waker.request_repaint();
@@ -125,7 +136,7 @@ impl Studio {
         Studio {
             desk: Desk::start(gpu.clone(), wake),
             shelf: Shelf::new(&saved.shelf),
-            dice: history.last().wrapping_mul(0x9e37_79b9) ^ document.recipe.sample.seed.unwrap_or(1),
+            seeds: Seeds::new(history.last().wrapping_mul(0x9e37_79b9) ^ document.recipe.sample.seed.unwrap_or(1)),
             document,
             #[cfg(not(target_arch = "wasm32"))]
             watch: Watch::start(&saved.prefs.watched, inbox.clone()),
@@ -133,6 +144,7 @@ impl Studio {
             loss: Loss::default(),
             strip: None,
             grid: None,
+            grid_on_show: false,
             grid_setup: saved.grid,
             study_cache: Cache::default(),
             thumbs: Thumbs::default(),
@@ -155,9 +167,13 @@ impl Studio {
             // A point for every pause, and none in the middle of a drag.
             undo: Undoer::with_settings(Settings { max_undos: 200, stable_time: 0.4, auto_save_interval: 30.0 }),
             live_render: LiveRender::default(),
+            #[cfg(not(target_arch = "wasm32"))]
+            told: None,
             gpu,
             free: Default::default(),
-            exported: None,
+            exported: saved.exported,
+            exporting: HashMap::new(),
+            then: Vec::new(),
             export_places: Arc::default(),
         }
     }
@@ -170,6 +186,7 @@ impl Studio {
             shelf: self.shelf.to_save(),
             grid: self.grid_setup.clone(),
             tiles: Some(self.tiles.clone()),
+            exported: self.exported.clone(),
         }
     }
 
@@ -212,14 +229,18 @@ impl Studio {
     /// What follows from what was changed in this frame.
     fn follow(&mut self, context: &Context) {
         self.count_tokens();
+        #[cfg(not(target_arch = "wasm32"))]
+        self.tell_libraries();
         let now = context.input(|i| i.time);
-        self.undo.feed_state(now, &self.document);
+        self.undo.feed_state(now, &self.seeds.steady(&self.document));
         if self.undo.is_in_flux() {
             context.request_repaint_after(std::time::Duration::from_millis(200));
         }
         if self.prefs.live {
             let turning = context.input(|i| i.pointer.any_down());
-            self.live_render.follow(&self.document, &mut self.desk, now, turning, context);
+            if self.live_render.follow(&self.document, &mut self.desk, now, turning, context) {
+                self.grid_on_show = false;
+            }
         }
         // What is in the mix has its card whether or not its row is in sight: size, memory, triggers and what can be swapped come from it.
         let recipe = &self.document.recipe;
@@ -230,6 +251,8 @@ impl Studio {
         for at in places {
             self.shelf.ask(&mut self.desk, at, &base);
         }
+        self.then.iter().for_each(|(id, _)| self.history.want(*id));
+        self.history.follow(&self.inbox);
         self.idle_work(context);
     }
 
@@ -258,6 +281,7 @@ impl eframe::App for Studio {
 
     fn save(&mut self, storage: &mut dyn eframe::Storage) {
         self.keep_history();
+        self.prefs.note_looks(&self.context);
         let saved = self.to_save();
         match serde_json::to_string(&saved) {
             Ok(text) => storage.set_string("studio", text),

@@ -85,6 +85,13 @@ impl Canvas {
         self.other.is_some() && self.mode == Compare::Wipe && self.wipe > 0.9
     }
 
+    /// Takes the picture before away again, if it lies there only because a knob was let go.
+    pub fn drop_offered(&mut self) {
+        if self.is_offered() {
+            self.other = None;
+        }
+    }
+
     /// Leaves quick renders and shows the last finished picture again.
     pub fn drop_scrub(&mut self) {
         self.scrub = None;
@@ -113,8 +120,8 @@ impl Canvas {
         } else if let Some(texture) = &self.scrub {
             pictures.push(texture.clone());
             label = Some("quick look".to_string());
-        } else if let Some(entry) = self.shown.and_then(|id| history.get(id)) {
-            pictures = entry.textures(ui.ctx()).to_vec();
+        } else if let Some(id) = self.shown {
+            pictures = history.textures(ui.ctx(), id).to_vec();
             if let Some(one) = self.zoomed.and_then(|i| pictures.get(i)) {
                 pictures = vec![one.clone()];
             }
@@ -123,8 +130,7 @@ impl Canvas {
         let is_final = self.hovered.is_none() && self.preview.is_none() && self.scrub.is_none();
         let compared = self.other.filter(|_| is_final).zip(self.shown);
         let names = compared.map_or_else(Default::default, |(other, shown)| names(history, shown, other));
-        let other = compared.and_then(|(id, _)| history.get(id));
-        let other = other.and_then(|e| e.textures(ui.ctx()).first().cloned());
+        let other = compared.and_then(|(id, _)| history.textures(ui.ctx(), id).first().cloned());
 
         match (&pictures[..], other) {
             ([], _) => {
@@ -252,8 +258,8 @@ impl Canvas {
 }
 
 /// What compared pictures are called: which is which, and what each has that the other has not.
-fn names(history: &mut History, shown: u64, other: u64) -> [String; 2] {
-    let recipe = |history: &mut History, id| history.get(id).map(|e| e.recipe.clone());
+fn names(history: &History, shown: u64, other: u64) -> [String; 2] {
+    let recipe = |history: &History, id| history.get(id).map(|e| e.recipe.clone());
     let Some((a, b)) = recipe(history, shown).zip(recipe(history, other)) else { return Default::default() };
     let named = |name: &str, text: String| if text.is_empty() { name.to_owned() } else { format!("{name}: {text}") };
     let place = if other < shown { "before" } else { "later" };

@@ -1,5 +1,8 @@
 //! Files that come in: onto the shelf, into the history, or as settings.
 
+use admix_engine::mix::Recipe;
+use admix_engine::mix::recipe::Reference;
+
 use super::Studio;
 use super::notices::{Fix, Level};
 use crate::io::Restored;
@@ -17,12 +20,14 @@ impl Studio {
     }
 
     pub(super) fn take_incoming(&mut self) {
+        let mut fresh = Vec::new();
         for incoming in self.inbox.take() {
             match incoming {
                 Incoming::Weights { reference, bundle } => {
                     let base = self.document.recipe.base.reference.clone();
                     self.shelf.add(&mut self.desk, &reference, bundle, &base);
                     self.prefs.shelf_open = true;
+                    fresh.push(reference.clone());
                     self.details = Some(reference);
                 }
                 Incoming::Picture { name, bytes } => {
@@ -32,24 +37,41 @@ impl Studio {
                 }
                 Incoming::Restored(restored) => self.take_picture(*restored),
                 Incoming::Recipe { name, text } => match crate::io::link::read(&text) {
-                    Ok(recipe) => {
-                        let notes = from_a_picture(&recipe);
-                        self.document.adopt(recipe);
-                        self.report_missing(&name, notes);
+                    Ok(mut recipe) => {
+                        // Links name files without their folders, and recipes where they lay on another machine.
+                        if recipe.references_mut().any(|r| !self.leads_somewhere(&r.reference)) {
+                            crate::io::mend(Some(name), recipe, self.shelf.candidates(), &self.inbox);
+                        } else {
+                            self.take_recipe(&name, recipe);
+                        }
                     }
                     Err(error) => self.notices.error(format!("{name}: {error}")),
                 },
-                Incoming::Found(reference) => self.shelf.discover(&reference),
+                Incoming::Mended { name, recipe } => self.take_recipe(&name, *recipe),
+                Incoming::Moved(moved) => self.take_moved(&moved),
+                Incoming::Found(reference) => {
+                    self.shelf.discover(&reference);
+                    // By name alone: a folder may hold thousands, too many to read for their checksums.
+                    let name = catalogue::short(&reference);
+                    let is_so = |r: &Reference| catalogue::short(&r.reference).eq_ignore_ascii_case(&name);
+                    fresh.extend(self.document.recipe.references_mut().any(|r| is_so(r)).then_some(reference));
+                }
                 Incoming::Watch(folder) => self.add_watched(folder),
                 Incoming::Returned { reference, bundle } => {
                     let base = self.document.recipe.base.reference.clone();
                     self.shelf.add(&mut self.desk, &reference, Some(bundle), &base);
+                    fresh.push(reference);
                 }
                 Incoming::Kept(kept) => {
-                    let id = kept.id;
-                    self.history.take_kept(*kept);
-                    if self.canvas.is_empty() {
-                        self.canvas.show_entry(id);
+                    let (id, context) = (kept.id, self.context.clone());
+                    self.history.take_kept(&context, *kept);
+                    self.go_on_with(id);
+                }
+                Incoming::Unkept { id, error } => {
+                    self.history.miss(id, error.clone());
+                    if self.then.iter().any(|(of, _)| *of == id) {
+                        self.then.retain(|(of, _)| *of != id);
+                        self.notices.error(error);
                     }
                 }
                 Incoming::Notice { title, line } => self.notices.add(Level::Error, title, vec![line]),
@@ -57,6 +79,51 @@ impl Studio {
                 Incoming::Failed(error) => self.notices.error(error),
             }
         }
+        self.stand_in(&fresh);
+    }
+
+    /// Settings that came as a recipe or a link.
+    fn take_recipe(&mut self, name: &str, recipe: Recipe) {
+        let notes = from_a_picture(&recipe);
+        self.adopt(recipe);
+        self.report_missing(name, notes);
+    }
+
+    /// True for what is on the shelf, or a path that exists.
+    fn leads_somewhere(&self, reference: &str) -> bool {
+        self.shelf.find(reference).is_some() || file_exists(reference)
+    }
+
+    /// Looks whether files that just came are those that the settings name and that were nowhere.
+    fn stand_in(&mut self, fresh: &[String]) {
+        let mut recipe = self.document.recipe.clone();
+        if fresh.is_empty() || recipe.references_mut().all(|r| self.leads_somewhere(&r.reference)) {
+            return;
+        }
+        let mut candidates = self.shelf.candidates();
+        candidates.retain(|c| fresh.contains(&c.reference));
+        crate::io::mend(None, recipe, candidates, &self.inbox);
+    }
+
+    /// Puts files that were found in the place of names that lead nowhere.
+    fn take_moved(&mut self, moved: &[(String, String)]) {
+        let recipe = &mut self.document.recipe;
+        let mut found = Vec::new();
+        for source in recipe.references_mut() {
+            if let Some((_, new)) = moved.iter().find(|(old, _)| *old == source.reference) {
+                source.reference.clone_from(new);
+                found.push(catalogue::short(new));
+            }
+        }
+        if found.is_empty() {
+            return;
+        }
+        let mut recipe = recipe.clone();
+        if recipe.references_mut().all(|r| self.leads_somewhere(&r.reference)) {
+            self.notices.clear_fix(&Fix::AddFiles);
+        }
+        self.notices.clear_errors();
+        self.notices.info(format!("In its place in the mix now: {}", found.join(", ")));
     }
 
     /// Asks for a folder to watch.
@@ -81,6 +148,19 @@ impl Studio {
         self.watch_again();
     }
 
+    /// Adapters that a prompt names (`<lora:ink:0.8>`, a textual inversion's word) are found on the shelf and in watched folders.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn tell_libraries(&mut self) {
+        let files = super::panels::suggest::loose(self);
+        let watched = &self.prefs.watched;
+        if self.told.as_ref().is_some_and(|(f, w)| std::sync::Arc::ptr_eq(f, &files) && w == watched) {
+            return;
+        }
+        let paths = files.iter().map(std::path::PathBuf::from);
+        self.desk.set_libraries(watched.iter().cloned().chain(paths).collect());
+        self.told = Some((files, watched.clone()));
+    }
+
     fn watch_again(&mut self) {
         #[cfg(not(target_arch = "wasm32"))]
         {
@@ -94,7 +174,8 @@ impl Studio {
         let mut missing = settings.unresolved;
         missing.extend(from_a_picture(&settings.recipe));
         let id = self.history.add_found(picture, settings.recipe.clone(), infotext);
-        self.document.adopt(settings.recipe);
+        self.adopt(settings.recipe);
+        self.grid_on_show = false;
         self.live_render.settle(&self.document);
         self.canvas.show_entry(id);
         self.prefs.history_open = true;
@@ -117,7 +198,7 @@ impl Studio {
             .chain(recipe.merge.iter().flat_map(|s| s.models.iter().map(|m| &m.source.reference)))
             .chain(recipe.adapters.iter().map(|a| &a.source.reference));
         for reference in refs {
-            if self.shelf.find(reference).is_none() && !file_exists(reference) {
+            if !self.leads_somewhere(reference) {
                 missing.push(format!(
                     "{}: not on the shelf; drop its file to add it ({reference})",
                     catalogue::short(reference)

@@ -71,10 +71,25 @@ impl LiveRender {
         self.scrub_due = false;
     }
 
-    /// Called every frame while Live is on. `turning`: a pointer button is down or text is being typed.
-    pub fn follow(&mut self, document: &Document, desk: &mut Desk, now: f64, turning: bool, context: &egui::Context) {
+    /// True when nothing changed since it was last looked at.
+    pub fn has_seen(&self, document: &Document) -> bool {
+        self.seen.as_ref() == Some(document)
+    }
+
+    /// Called every frame while Live is on. `turning`: a pointer button is down or text is being typed. True when a picture was asked for.
+    pub fn follow(
+        &mut self,
+        document: &Document,
+        desk: &mut Desk,
+        now: f64,
+        turning: bool,
+        context: &egui::Context,
+    ) -> bool {
         match &self.seen {
-            None => return self.settle(document),
+            None => {
+                self.settle(document);
+                return false;
+            }
             Some(seen) if seen == document => {}
             Some(_) => {
                 self.seen = Some(document.clone());
@@ -87,18 +102,20 @@ impl LiveRender {
         let may_replace =
             running.is_none_or(|l| l.preview.is_some_and(|(_, step)| step >= 2) || l.purpose == Purpose::Settle);
         let render = |recipe, purpose| Work::Render(Box::new(Render::new(recipe, purpose)));
-        let Some(since) = self.changed_at else { return };
+        let Some(since) = self.changed_at else { return false };
         if !turning && now - since >= SETTLE_SECONDS {
             self.changed_at = None;
             self.scrub_due = false;
             desk.submit(render(document.effective(), Purpose::Settle));
-        } else {
-            if self.scrub_due && may_replace {
-                self.scrub_due = false;
-                desk.submit(render(quick(&document.effective()), Purpose::Scrub));
-            }
-            context.request_repaint_after(std::time::Duration::from_millis(40));
+            return true;
         }
+        let is_asked = self.scrub_due && may_replace;
+        if is_asked {
+            self.scrub_due = false;
+            desk.submit(render(quick(&document.effective()), Purpose::Scrub));
+        }
+        context.request_repaint_after(std::time::Duration::from_millis(40));
+        is_asked
     }
 }
 

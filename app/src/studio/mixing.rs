@@ -1,8 +1,9 @@
 //! What goes into the mix and out of it again: models, adapters, the export, and what it takes.
 
 use super::Studio;
+use super::notices::Fix;
 use crate::io::pick;
-use crate::session::{Card, ModelCard};
+use crate::session::{Card, Export, ModelCard, Work};
 
 impl Studio {
     /// Takes another model as the base.
@@ -43,20 +44,36 @@ impl Studio {
         self.document.add_first_trigger(&triggers);
     }
 
-    /// Takes an adapter out, and its triggers with it.
+    /// Takes an adapter out, and with it those of its triggers that no other adapter of the mix has.
     pub fn drop_adapter(&mut self, at: usize) {
-        let reference = self.document.recipe.adapters.get(at).map(|a| a.source.reference.clone());
+        let Some(gone) = self.document.recipe.adapters.get(at).map(|a| a.source.reference.clone()) else { return };
         self.document.remove_adapter(at);
-        let triggers = reference.and_then(|r| self.shelf.find(&r).map(|i| i.triggers().to_vec())).unwrap_or_default();
-        self.document.take_from_prompt(&triggers);
+        let triggers = |reference: &str| self.shelf.find(reference).map_or(&[][..], |i| i.triggers());
+        let rest = &self.document.recipe.adapters;
+        let is_needed = |t: &String| {
+            let is = |other: &String| other.trim().eq_ignore_ascii_case(t.trim());
+            rest.iter().any(|a| triggers(&a.source.reference).iter().any(is))
+        };
+        let leave: Vec<String> = triggers(&gone).iter().filter(|t| !is_needed(t)).cloned().collect();
+        self.document.take_from_prompt(&leave);
     }
 
     /// True when the mix is the one last exported.
     pub fn is_exported(&self) -> bool {
         let now = self.document.effective();
-        self.exported
-            .as_ref()
-            .is_some_and(|e| (&e.base, &e.merge, &e.adapters) == (&now.base, &now.merge, &now.adapters))
+        self.exported.as_ref().is_some_and(|e| {
+            (&e.base, &e.merge, &e.adapters, &e.combine) == (&now.base, &now.merge, &now.adapters, &now.combine)
+        })
+    }
+
+    /// Hands exports to the engine whose place was chosen.
+    pub(super) fn begin_exports(&mut self) {
+        let places = std::mem::take(&mut *self.export_places.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        for (recipe, place) in places {
+            self.notices.clear_fix(&Fix::ExportAgain);
+            let id = self.desk.submit(Work::Export(Box::new(Export { recipe: recipe.clone(), place })));
+            self.exporting.insert(id, recipe);
+        }
     }
 
     /// Writes the mix as a checkpoint.

@@ -23,6 +23,7 @@ mod news;
 mod notices;
 mod panels;
 mod prefs;
+mod seeds;
 mod shelf;
 mod shortcuts;
 #[cfg(target_arch = "wasm32")]
@@ -43,3 +44,5 @@ pub use carried::Carried;
 #[cfg(not(target_arch = "wasm32"))]
 pub use frame::run;
 pub use frame::wgpu_options;
+#[cfg(target_arch = "wasm32")]
+pub use shortcuts::taken_from_browser;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use egui::{Align2, RichText, Ui, vec2};
 
+use super::fixes::Drawn;
 use super::theme::palette;
 use super::widgets::{Icon, icon_button};
 
@@ -37,6 +38,10 @@ pub enum Fix {
     PlainSampling,
     /// Files are to be chosen.
     AddFiles,
+    /// The export once more.
+    ExportAgain,
+    /// This, and then the study is drawn again.
+    Draw(Box<Fix>, Drawn),
 }
 
 impl Fix {
@@ -51,6 +56,8 @@ impl Fix {
             Fix::Smaller => "Half the size".into(),
             Fix::PlainSampling => "Use the usual sampler".into(),
             Fix::AddFiles => "Add files".into(),
+            Fix::ExportAgain => "Export again".into(),
+            Fix::Draw(fix, _) => fix.label(),
         }
     }
 }
@@ -87,6 +94,9 @@ impl Notices {
             Level::Warning => log::warn!("{title}"),
             Level::Error => log::error!("{title}"),
         }
+        // What puts it right still does when the same is said again.
+        let held = self.0.iter().find(|n| n.title == title).and_then(|n| n.fix.clone());
+        let fix = fix.or(held);
         self.0.retain(|n| n.title != title);
         if level == Level::Warning && self.1.contains(&title) {
             return;
@@ -117,9 +127,15 @@ impl Notices {
         self.add(Level::Info, title, Vec::new());
     }
 
-    /// Clears what a success makes stale.
+    /// Clears what a picture that succeeds makes stale: not what is said of an export or a study.
     pub fn clear_errors(&mut self) {
-        self.0.retain(|n| n.level != Level::Error);
+        let of_a_picture = |n: &Notice| !matches!(n.fix, Some(Fix::ExportAgain | Fix::Draw(..)));
+        self.0.retain(|n| n.level != Level::Error || !of_a_picture(n));
+    }
+
+    /// Clears what offers this, because it is done.
+    pub fn clear_fix(&mut self, fix: &Fix) {
+        self.0.retain(|n| n.fix.as_ref() != Some(fix));
     }
 
     /// Draws the messages at the top of `rect`; the fix that was clicked.
@@ -184,6 +200,12 @@ impl Notices {
         }
         self.0.retain(|n| n.since.is_none_or(|since| now - since < LIFETIME));
         chosen
+    }
+
+    /// The fixes on offer (tests look at them).
+    #[cfg(test)]
+    pub fn fixes(&self) -> Vec<Fix> {
+        self.0.iter().filter_map(|n| n.fix.clone()).collect()
     }
 
     /// The messages on show: how grave, and what.

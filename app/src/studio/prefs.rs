@@ -1,5 +1,7 @@
 //! What is kept between starts, apart from the pictures.
 
+use admix_engine::mix::Recipe;
+use egui::{Context, ThemePreference};
 use egui_tiles::Tree;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -30,6 +32,29 @@ pub struct Prefs {
     pub narrow_tab: usize,
     /// A picture was made before: the panels have been opened once.
     pub begun: bool,
+    /// Light or dark, where somebody chose.
+    #[serde(deserialize_with = "lenient")]
+    pub theme: Option<ThemePreference>,
+    /// How much larger than usual everything is drawn.
+    pub zoom: Option<f32>,
+}
+
+impl Prefs {
+    /// Gives the window its looks back: in a tab nobody else remembers them.
+    pub fn dress(&self, context: &Context) {
+        if let Some(theme) = self.theme {
+            context.set_theme(theme);
+        }
+        if let Some(zoom) = self.zoom.filter(|z| (0.2..=5.0).contains(z)) {
+            context.set_zoom_factor(zoom);
+        }
+    }
+
+    /// Notes the window's looks.
+    pub fn note_looks(&mut self, context: &Context) {
+        self.theme = Some(context.options(|o| o.theme_preference));
+        self.zoom = Some(context.zoom_factor());
+    }
 }
 
 /// What is kept between starts, apart from the pictures.
@@ -44,6 +69,9 @@ pub(super) struct Saved {
     pub grid: GridSetup,
     #[serde(deserialize_with = "lenient")]
     pub tiles: Option<Tree<Pane>>,
+    /// The mix that was written last, so that it still counts as saved.
+    #[serde(deserialize_with = "lenient")]
+    pub exported: Option<Recipe>,
 }
 
 /// A part that this version cannot read (a method it no longer has, say) takes its default; the other parts stay.
@@ -69,5 +97,21 @@ mod tests {
         let back: Saved = serde_json::from_value(json).expect("reads");
         assert!(back.prefs.live && back.document.is_none() && back.tiles.is_none());
         assert!(serde_json::from_str::<Saved>("{}").is_ok(), "an older program kept less");
+    }
+
+    #[test]
+    fn looks_come_back() {
+        let (before, after) = (Context::default(), Context::default());
+        before.set_theme(egui::Theme::Light);
+        before.set_zoom_factor(1.5);
+        // A new factor holds from the next frame on.
+        let _ = before.run_ui(Default::default(), |_| {});
+        let mut prefs = Prefs::default();
+        prefs.note_looks(&before);
+        let kept = serde_json::to_string(&prefs).expect("serialises");
+        serde_json::from_str::<Prefs>(&kept).expect("reads").dress(&after);
+        let _ = after.run_ui(Default::default(), |_| {});
+        assert_eq!(after.options(|o| o.theme_preference), ThemePreference::Light);
+        assert_eq!(after.zoom_factor(), 1.5);
     }
 }

@@ -70,7 +70,11 @@ impl Item {
     pub fn line(&self) -> String {
         match &self.card {
             None => "reading its header".into(),
-            Some(Err(error)) => error.clone(),
+            // The row is its name already, and the reason is what people look for.
+            Some(Err(error)) => {
+                let reason = error.strip_prefix(self.reference.as_str()).unwrap_or(error);
+                format!("unreadable, why? {}", reason.trim_start_matches([':', ' ']))
+            }
             Some(Ok(Card::Model(m))) => {
                 let parameters = match m.parameters {
                     n if n >= 1_000_000_000 => format!("{:.2} B", n as f64 / 1e9),
@@ -130,6 +134,9 @@ struct Lists {
     models: Names,
     adapters: Names,
 }
+
+/// Cards asked for at once.
+const MOST_ASKED: usize = 24;
 
 /// What of the shelf survives a restart.
 #[derive(Default, Serialize, Deserialize)]
@@ -223,6 +230,25 @@ impl Shelf {
         if !settled && self.asked.insert((item.reference.clone(), against.into())) {
             desk.submit(Work::Open(Open { reference: item.reference.clone(), bundle: None, against: against.into() }));
         }
+    }
+
+    /// Asks for the cards of items out of sight, so that a search finds them by type and trigger too; a few at a time, for the engine has other
+    /// work. How many are read, while some are not.
+    pub fn read_on(&mut self, desk: &mut Desk, against: &str) -> Option<usize> {
+        let read = self.items.iter().filter(|i| i.card.is_some()).count();
+        if read == self.items.len() {
+            return None;
+        }
+        // Files are read before pictures are made: whoever waits for one must not wait for ten thousand headers.
+        let most = if desk.waiting() > 0 { 0 } else { MOST_ASKED };
+        let room = most.saturating_sub(self.asked.len());
+        let unread = (0..self.items.len()).filter(|at| {
+            let item = &self.items[*at];
+            item.card.is_none() && !self.asked.contains(&(item.reference.clone(), against.to_string()))
+        });
+        let unread: Vec<usize> = unread.take(room).collect();
+        unread.into_iter().for_each(|at| self.ask(desk, at, against));
+        Some(read)
     }
 
     /// Takes a card in.

@@ -15,6 +15,8 @@ pub struct Command {
     pub keys: &'static str,
     /// Its keys; none: by name only, or the window's own.
     shortcut: Option<KeyboardShortcut>,
+    /// Other keys that do the same.
+    also: Option<KeyboardShortcut>,
     /// Does it.
     pub act: fn(&mut Studio),
 }
@@ -23,7 +25,10 @@ impl Command {
     /// Its keys, by the names they have on this system's keyboards.
     pub fn shown_keys(&self, context: &Context) -> String {
         match &self.shortcut {
-            Some(shortcut) => context.format_shortcut(shortcut),
+            Some(shortcut) => {
+                let all = [Some(shortcut), self.also.as_ref()].into_iter().flatten();
+                all.map(|s| context.format_shortcut(s)).collect::<Vec<_>>().join(", ")
+            }
             None if context.os().is_mac() => self.keys.replace("Ctrl+", "Cmd+"),
             None => self.keys.into(),
         }
@@ -37,11 +42,19 @@ pub fn with_keys(ui: &egui::Ui, text: &str, command: &str) -> String {
 }
 
 const fn by_name(name: &'static str, act: fn(&mut Studio)) -> Command {
-    Command { name, keys: "", shortcut: None, act }
+    Command { name, keys: "", shortcut: None, also: None, act }
 }
 
 const fn key(name: &'static str, keys: &'static str, modifiers: Modifiers, key: Key, act: fn(&mut Studio)) -> Command {
-    Command { name, keys, shortcut: Some(KeyboardShortcut::new(modifiers, key)), act }
+    Command { name, keys, shortcut: Some(KeyboardShortcut::new(modifiers, key)), also: None, act }
+}
+
+/// A letter that stands alone where no text is written, and with Ctrl in a window of its own: a browser loads the page anew at Ctrl+R, goes to
+/// the address at Ctrl+L and keeps Ctrl+T to itself.
+const fn letter(name: &'static str, keys: &'static str, letter: Key, act: fn(&mut Studio)) -> Command {
+    let is_tab = cfg!(target_arch = "wasm32");
+    let also = if is_tab { None } else { Some(KeyboardShortcut::new(COMMAND, letter)) };
+    Command { also, ..key(name, keys, NONE, letter, act) }
 }
 
 const COMMAND: Modifiers = Modifiers::COMMAND;
@@ -53,9 +66,9 @@ pub const COMMANDS: &[Command] = &[
     key("Cancel what runs", "Esc", NONE, Key::Escape, |s| s.step_back()),
     by_name("Cancel everything", |s| s.desk.cancel(true)),
     by_name("Cancel what waits", |s| s.desk.cancel_rest()),
-    key("Another seed", "Ctrl+R", COMMAND, Key::R, |s| s.roll_seed()),
+    letter("Another seed", "R", Key::R, |s| s.roll_seed()),
     by_name("Four neighbours", |s| s.make_neighbours()),
-    key("Live on or off", "Ctrl+L", COMMAND, Key::L, |s| s.set_live(!s.prefs.live)),
+    letter("Live on or off", "L", Key::L, |s| s.set_live(!s.prefs.live)),
     // Before undo: of two keys that fit, the one with more modifiers has to be asked first.
     key("Redo", "Ctrl+Shift+Z", Modifiers { shift: true, ..COMMAND }, Key::Z, |s| s.redo()),
     key("Redo", "Ctrl+Y", COMMAND, Key::Y, |s| s.redo()),
@@ -73,7 +86,7 @@ pub const COMMANDS: &[Command] = &[
     by_name("Add a model folder", |s| pick::open_folder(&s.inbox)),
     #[cfg(not(target_arch = "wasm32"))]
     by_name("Watch a folder for new files", |s| s.watch_folder()),
-    key("Strip along CFG", "Ctrl+T", COMMAND, Key::T, |s| s.start_strip(Setting::Cfg)),
+    letter("Strip along CFG", "T", Key::T, |s| s.start_strip(Setting::Cfg)),
     by_name("Strip along steps", |s| s.start_strip(Setting::Steps)),
     by_name("Strip along the samplers", |s| s.start_strip(Setting::Sampler)),
     key("Grid", "Ctrl+G", COMMAND, Key::G, |s| s.prefs.grid_open = !s.prefs.grid_open),
@@ -84,9 +97,9 @@ pub const COMMANDS: &[Command] = &[
     by_name("Panels back to their places", |s| s.tiles = super::tiles::default_tree()),
     key("Commands", "Ctrl+K", COMMAND, Key::K, |s| s.palette.toggle()),
     key("Keys and gestures", "F1", NONE, Key::F1, |s| s.keys_open = !s.keys_open),
-    Command { name: "Larger", keys: "Ctrl++", shortcut: None, act: |s| egui::gui_zoom::zoom_in(&s.context) },
-    Command { name: "Smaller", keys: "Ctrl+-", shortcut: None, act: |s| egui::gui_zoom::zoom_out(&s.context) },
-    Command { name: "Original size", keys: "Ctrl+0", shortcut: None, act: |s| s.context.set_zoom_factor(1.0) },
+    Command { keys: "Ctrl++", ..by_name("Larger", |s| egui::gui_zoom::zoom_in(&s.context)) },
+    Command { keys: "Ctrl+-", ..by_name("Smaller", |s| egui::gui_zoom::zoom_out(&s.context)) },
+    Command { keys: "Ctrl+0", ..by_name("Original size", |s| s.context.set_zoom_factor(1.0)) },
     by_name("Light or dark", |s| s.switch_theme()),
     by_name("Remove all adapters", |s| {
         s.document.recipe.adapters.clear();
@@ -113,19 +126,29 @@ pub const POINTER: &[(&str, &str)] = &[
     ("Ctrl+Up, Ctrl+Down", "In a prompt: more or less weight for the word"),
 ];
 
+/// The keys that a browser would take for something of its own: their names, with Shift, with Ctrl.
+#[cfg(any(target_arch = "wasm32", test))]
+pub fn taken_from_browser() -> impl Iterator<Item = (&'static str, bool, bool)> {
+    let all = COMMANDS.iter().flat_map(|c| [c.shortcut, c.also]).flatten();
+    // Letters alone are text.
+    let kept = all.filter(|s| s.modifiers.command || s.logical_key == Key::F1);
+    kept.map(|s| (s.logical_key.name(), s.modifiers.shift, s.modifiers.command))
+}
+
 impl Studio {
     pub(super) fn shortcuts(&mut self, context: &Context) {
         let is_typing = context.egui_wants_keyboard_input();
         // A dialog over everything answers its own keys.
         let is_covered = self.palette.is_open() || self.keys_open;
         for command in COMMANDS {
-            let Some(shortcut) = command.shortcut else { continue };
-            let is_bare = shortcut.modifiers == NONE;
-            if is_bare && (is_typing || is_covered) {
-                continue;
-            }
-            if context.input_mut(|i| i.consume_shortcut(&shortcut)) {
-                (command.act)(self);
+            for shortcut in [command.shortcut, command.also].into_iter().flatten() {
+                let is_bare = shortcut.modifiers == NONE;
+                if is_bare && (is_typing || is_covered) {
+                    continue;
+                }
+                if context.input_mut(|i| i.consume_shortcut(&shortcut)) {
+                    (command.act)(self);
+                }
             }
         }
     }
@@ -161,5 +184,23 @@ impl Studio {
     pub fn switch_theme(&mut self) {
         let is_dark = self.context.global_style().visuals.dark_mode;
         self.context.set_theme(if is_dark { egui::Theme::Light } else { egui::Theme::Dark });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tab_leaves_the_browser_its_own_keys() {
+        // What a tab has: letters without the keys of a window.
+        let in_tab = COMMANDS.iter().filter_map(|c| c.shortcut).filter(|s| s.modifiers.command && !s.modifiers.shift);
+        for shortcut in in_tab {
+            let key = shortcut.logical_key;
+            let own = [Key::R, Key::L, Key::T, Key::N, Key::W, Key::C, Key::V, Key::X, Key::F, Key::Tab];
+            assert!(!own.contains(&key), "{}", key.name());
+        }
+        assert!(taken_from_browser().any(|k| k == ("K", false, true)));
+        assert!(taken_from_browser().all(|(name, _, ctrl)| ctrl || name == "F1"));
     }
 }

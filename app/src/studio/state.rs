@@ -26,9 +26,9 @@ impl Studio {
             let preview = live.preview.as_ref().map(|(_, step)| step);
             json!({ "id": live.id, "purpose": purpose, "stage": stage, "done": done, "total": total, "preview": preview })
         });
-        let history = self.history.entries.iter().map(|e| {
-            let size = e.pictures.first().map(|p| [p.width, p.height]);
-            json!({ "id": e.id, "prompt": e.recipe.sample.prompt, "seed": e.recipe.sample.seed, "size": size, "seconds": e.seconds })
+        // Older ones are read when they come into sight.
+        let history = self.history.entries.iter().filter(|e| e.is_known()).map(|e| {
+            json!({ "id": e.id, "prompt": e.recipe.sample.prompt, "seed": e.recipe.sample.seed, "size": e.size, "seconds": e.seconds })
         });
         let shelf = self.shelf.items.iter().map(|i| {
             json!({ "reference": i.reference, "name": i.name, "adapter": i.is_adapter(), "builtin": i.builtin,

@@ -6,6 +6,7 @@ use egui::Context;
 
 use super::Studio;
 use super::document::Document;
+use super::fixes::Drawn;
 use super::study::{Axis, Setting, Span, State, Stock, Study, Value, parse, sheet, spread};
 use crate::io::{catalogue, pick};
 use crate::session::{Finished, Purpose, Render, Work};
@@ -67,7 +68,7 @@ impl Studio {
         let seed = self.document.recipe.sample.seed.unwrap_or(0);
         let cells = (0..=4).map(|step| {
             let mut document = self.document.clone();
-            let seed = seed.wrapping_add(step) & u64::from(u32::MAX);
+            let seed = seed.wrapping_add(step);
             document.recipe.sample.seed = Some(seed);
             (format!("seed {seed}"), document)
         });
@@ -92,6 +93,7 @@ impl Studio {
 
     pub(super) fn show_strip(&mut self, mut study: Study, first: usize) {
         self.close_strip();
+        self.grid_on_show = false;
         study.begin(&self.context, &mut self.desk, &self.study_cache, first);
         self.strip = Some(study);
     }
@@ -153,6 +155,7 @@ impl Studio {
                 study.begin(&self.context, &mut self.desk, &self.study_cache, 0);
                 self.grid = Some(study);
                 self.prefs.grid_open = true;
+                self.grid_on_show = true;
             }
             Err(error) => self.notices.error(error),
         }
@@ -177,11 +180,17 @@ impl Studio {
         }
     }
 
-    /// Takes a cell's settings over, and its picture if it is as good as one made on purpose.
-    pub fn adopt_cell(&mut self, from_grid: bool, at: usize) {
+    /// Takes a cell's settings over, and its picture if it is as good as one made on purpose. False: nothing can be made of them.
+    pub fn adopt_cell(&mut self, from_grid: bool, at: usize) -> bool {
         let study = if from_grid { &mut self.grid } else { &mut self.strip };
-        let Some(study) = study else { return };
-        let Some(cell) = study.cells.get(at) else { return };
+        let Some(study) = study else { return false };
+        let Some(cell) = study.cells.get(at) else { return false };
+        if let State::Failed(why) = &cell.state
+            && !why.is_empty()
+        {
+            self.notices.error(why.clone());
+            return false;
+        }
         study.chosen = Some(at);
         let (is_quick, document) = (study.is_quick, cell.document.clone());
         let done = match &cell.state {
@@ -203,6 +212,17 @@ impl Studio {
                 // The full picture follows.
                 self.submit(self.document.effective(), Purpose::Settle);
             }
+        }
+        true
+    }
+
+    /// Whose picture it is that was not made, if it is the first of a strip or a grid: one word is enough for all that fail alike.
+    pub(super) fn first_failure(&self, id: u64) -> Option<Drawn> {
+        let is_first = |study: &Option<Study>| study.as_ref().is_some_and(|s| s.would_fail_first(id));
+        match (is_first(&self.strip), is_first(&self.grid)) {
+            (true, _) => Some(Drawn::Strip),
+            (_, true) => Some(Drawn::Grid),
+            _ => None,
         }
     }
 

@@ -44,6 +44,7 @@ async fn run() -> Result<(), String> {
         log::warn!("{error}");
         Vec::new()
     });
+    wasm_bindgen_futures::spawn_local(crate::io::sweep());
     let runner = eframe::WebRunner::new();
     show_panics();
     RUNNER.with(|slot| *slot.borrow_mut() = Some(runner.clone()));

@@ -34,6 +34,8 @@ pub fn controls() -> Result<String, JsError> {
 pub fn picture(id: Option<f64>) -> Result<Vec<u8>, JsError> {
     let png = with(|studio| {
         let id = id.map(|id| id as u64).or(studio.canvas.shown).ok_or("no picture is on show")?;
+        // Of an old one the pixels may be on disk: then this asks for them, and the script once more.
+        studio.history.want(id);
         studio.history.get(id).ok_or("there is no such picture")?.png(0)
     })?;
     png.map_err(|error| JsError::new(&error))
@@ -56,10 +58,23 @@ pub fn add(file: web_sys::File) -> Result<(), JsError> {
     Ok(())
 }
 
+/// The keys that the page must keep from the browser, as JSON.
+#[wasm_bindgen]
+pub fn shortcuts() -> String {
+    let keys = crate::studio::taken_from_browser();
+    let keys =
+        keys.map(|(key, shift, ctrl)| serde_json::json!({ "key": key.to_lowercase(), "shift": shift, "ctrl": ctrl }));
+    serde_json::Value::Array(keys.collect()).to_string()
+}
+
 /// Makes the picture of the settings.
 #[wasm_bindgen]
 pub fn make() -> Result<(), JsError> {
-    with(Studio::make)
+    with(|studio| {
+        // Settings that the script opened just before.
+        studio.take_in();
+        studio.make();
+    })
 }
 
 /// The end of a link that brings the settings back.

@@ -41,7 +41,7 @@ pub use guides::Batching;
 pub use infotext::short_name;
 pub use picture::Picture;
 pub use render::{Given, ModelFacts, Rendered, Seconds};
-pub use session::Session;
+pub use session::{Session, state_of};
 
 pub use admix_files as files;
 pub use admix_mix as mix;

@@ -32,7 +32,7 @@ pub struct Session {
     cache: Arc<Cache>,
     /// Keep inputs of merges on the device: off for programs that make one mix and end.
     pub keeps_inputs: bool,
-    /// Folders in which adapters that a prompt names are looked for.
+    /// Folders, and files one by one, among which adapters that a prompt names are looked for.
     #[cfg(not(target_arch = "wasm32"))]
     pub libraries: Vec<std::path::PathBuf>,
     /// Accept files whose sha256 differs from the recipe's.
@@ -40,7 +40,7 @@ pub struct Session {
 }
 
 /// Names every file behind a reference with its length and time of change; none where a file does not tell.
-fn state_of(reference: &str, bundle: &Bundle) -> Option<String> {
+pub fn state_of(reference: &str, bundle: &Bundle) -> Option<String> {
     let mut state = reference.to_string();
     for name in bundle.names() {
         state.push('\n');

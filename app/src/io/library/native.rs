@@ -17,12 +17,7 @@ use super::{Heard, Places};
 /// The catalogue for changes to the cards of built-in adapters and of those that were dropped one by one; none on a system without a data
 /// folder.
 pub fn own_catalogue() -> Option<PathBuf> {
-    // Tests must not find, nor leave, anything in the folder of the person who runs them.
-    #[cfg(test)]
-    let root: Result<PathBuf, String> = Ok(std::env::temp_dir().join(format!("admix-test-{}", std::process::id())));
-    #[cfg(not(test))]
-    let root = crate::io::store::root();
-    root.ok().map(|folder| folder.join("catalogue.sqlite"))
+    crate::io::store::root().ok().map(|folder| folder.join("catalogue.sqlite"))
 }
 
 pub(super) async fn open(places: &Places, progress: Heard<'_>, stop: &AtomicBool) -> Result<Adviser, Error> {

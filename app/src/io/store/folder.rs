@@ -6,6 +6,10 @@ use super::APP_ID;
 
 /// The program's data folder; `ADMIX_DATA` names another (tests and trial runs keep their things apart).
 pub fn root() -> Result<PathBuf, String> {
+    // Tests must not find, nor leave, anything in the folder of the person who runs them.
+    if cfg!(test) {
+        return Ok(std::env::temp_dir().join(format!("admix-test-{}", std::process::id())));
+    }
     match std::env::var_os("ADMIX_DATA") {
         Some(path) => Ok(path.into()),
         None => eframe::storage_dir(APP_ID).ok_or_else(|| "this system has no data folder".into()),

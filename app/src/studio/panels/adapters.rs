@@ -85,8 +85,11 @@ pub fn adapters(studio: &mut Studio, ui: &mut Ui) {
                     {
                         strip = Some(Setting::AdapterText(at));
                     }
-                    let help = "The part of sampling it acts in: 0 is the first step, 1 the last. Early steps decide shapes, late ones details.";
-                    number_row(ui, "Start", help, &mut adapter.start, 0.0..=1.0, false);
+                    let help = "Where in sampling it begins to act: 0 is the first step, 1 the last. Begun late, it leaves the shapes and changes details.";
+                    if number_row(ui, "Start", help, &mut adapter.start, 0.0..=1.0, false).wants_strip {
+                        strip = Some(Setting::AdapterStart(at));
+                    }
+                    let help = "Where in sampling it ceases to act: 0 is the first step, 1 the last. Stopped early, it decides shapes and leaves details.";
                     if number_row(ui, "Stop", help, &mut adapter.stop, 0.0..=1.0, false).wants_strip {
                         strip = Some(Setting::AdapterStop(at));
                     }

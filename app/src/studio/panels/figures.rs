@@ -12,7 +12,10 @@ use crate::studio::theme::{Palette, palette};
 /// What was asked for and what is known.
 #[derive(Default)]
 pub struct Figures {
-    asked: Option<Recipe>,
+    /// The last mix that was asked about, and the work that looks at it.
+    asked: Option<(Recipe, u64)>,
+    /// Somebody stopped it: it looks again when asked to, or at another mix.
+    is_stopped: bool,
     known: Option<(Recipe, Result<Box<Understanding>, String>)>,
 }
 
@@ -20,6 +23,11 @@ impl Figures {
     /// Takes what the actor found.
     pub fn learn(&mut self, recipe: Recipe, found: Result<Box<Understanding>, String>) {
         self.known = Some((recipe, found));
+    }
+
+    /// Notes that work was stopped.
+    pub fn stopped(&mut self, id: u64) {
+        self.is_stopped |= self.asked.as_ref().is_some_and(|(_, asked)| *asked == id);
     }
 
     /// What is known, of the last mix that was looked at.
@@ -44,11 +52,14 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
     CollapsingHeader::new("What it changes").id_salt("figures").show(ui, |ui| {
         let subject = subject(studio);
         let is_known = studio.figures.known.as_ref().is_some_and(|(of, _)| *of == subject);
-        if !is_known && studio.figures.asked.as_ref() != Some(&subject) && !studio.desk.is_busy() {
-            studio.figures.asked = Some(subject.clone());
-            studio.desk.submit(Work::Understand(Box::new(subject)));
+        let is_asked = studio.figures.asked.as_ref().is_some_and(|(of, _)| *of == subject);
+        let is_again = is_asked && studio.figures.is_stopped && ui.button("Look again").clicked();
+        if !is_known && (!is_asked || is_again) && !studio.desk.is_busy() {
+            let id = studio.desk.submit(Work::Understand(Box::new(subject.clone())));
+            (studio.figures.asked, studio.figures.is_stopped) = (Some((subject, id)), false);
         }
         match &studio.figures.known {
+            None if studio.figures.is_stopped => {}
             None => {
                 ui.weak("Looking ..");
             }

@@ -56,6 +56,9 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
             if progress.is_none() {
                 is_out = ui.button("Export").on_hover_text("Save the grid as one picture with its labels").clicked();
             }
+            if !studio.grid_on_show && ui.button("Show grid").on_hover_text("In the picture's place").clicked() {
+                studio.grid_on_show = true;
+            }
             is_over |= ui.button("Close grid").on_hover_text("Back to the picture").clicked();
             if is_out {
                 studio.export_grid();
@@ -169,13 +172,15 @@ pub fn pictures(studio: &mut Studio, ui: &mut Ui) {
     });
     if let Some(at) = adopt {
         let is_done = matches!(grid.cells[at].state, State::Done(..));
-        studio.adopt_cell(true, at);
+        let is_adopted = studio.adopt_cell(true, at);
         let text = if is_done {
             "Its settings are in use now; undo takes them back."
         } else {
             "Its settings are in use now; its picture is not made yet."
         };
-        studio.notices.info(text);
+        if is_adopted {
+            studio.notices.info(text);
+        }
     }
     if close {
         studio.drop_grid();

@@ -4,7 +4,6 @@ use egui::{Key, Label, RichText, ScrollArea, Sense, Ui, vec2};
 
 use crate::studio::Studio;
 use crate::studio::canvas::Compare;
-use crate::studio::history::color_image;
 use crate::studio::theme::palette;
 use crate::studio::widgets::{heading, menu_of};
 
@@ -39,7 +38,7 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
     let columns = ((ui.available_width() + 6.0) / (CELL + 6.0)).floor().max(1.0) as usize;
     let count = studio.history.entries.len();
     let rows = count.div_ceil(columns);
-    let (mut restore, mut compare, mut remove, mut save) = (None, None, None, None);
+    let (mut restore, mut compare, mut remove, mut save, mut copy) = (None, None, None, None, None);
     ui.spacing_mut().item_spacing = vec2(6.0, 6.0);
     ScrollArea::vertical().id_salt("history").auto_shrink([false, true]).show_rows(ui, CELL, rows, |ui, range| {
         for row in range {
@@ -47,14 +46,26 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
                 for column in 0..columns {
                     let n = row * columns + column;
                     // Newest first.
-                    let Some(entry) = count.checked_sub(n + 1).and_then(|at| studio.history.entries.get_mut(at)) else {
+                    let Some(entry) = count.checked_sub(n + 1).and_then(|at| studio.history.entries.get(at)) else {
                         break;
                     };
                     let id = entry.id;
                     let (rect, response) = ui.allocate_exact_size(vec2(CELL, CELL), Sense::click());
-                    let more = entry.pictures.len();
-                    if let Some(texture) = entry.textures(ui.ctx()).first() {
-                        egui::Image::new((texture.id(), texture.size_vec2())).corner_radius(6.0).paint_at(ui, rect);
+                    let more = entry.count();
+                    let prompt = entry.recipe.sample.prompt.clone().unwrap_or_default();
+                    let seconds = entry.seconds.map_or(String::new(), |s| format!("\n{s:.1} s"));
+                    let trouble = entry.trouble().map(String::from);
+                    let about = trouble.clone().unwrap_or_else(|| format!("{}{seconds}", entry.infotext()));
+                    match studio.history.small(ui.ctx(), id) {
+                        Some(texture) => {
+                            egui::Image::new((texture.id(), texture.size_vec2())).corner_radius(6.0).paint_at(ui, rect);
+                        }
+                        None => {
+                            ui.painter().rect_filled(rect, 6.0, p.well);
+                            let text = if trouble.is_some() { "unreadable" } else { "" };
+                            let (at, font) = (rect.center(), egui::FontId::proportional(11.0));
+                            ui.painter().text(at, egui::Align2::CENTER_CENTER, text, font, p.warn);
+                        }
                     }
                     if more > 1 {
                         let at = rect.right_bottom() - vec2(4.0, 4.0);
@@ -75,12 +86,11 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
                     if let Some(color) = edge {
                         ui.painter().rect_stroke(rect, 6.0, egui::Stroke::new(2.0, color), egui::StrokeKind::Inside);
                     }
-                    let prompt = entry.recipe.sample.prompt.clone().unwrap_or_default();
                     response.widget_info(|| {
-                        egui::WidgetInfo::labeled(egui::Role::Button, true, format!("Picture {id}: {prompt}"))
+                        let name = format!("Picture {}: {prompt}", count - n);
+                        egui::WidgetInfo::labeled(egui::Role::Button, true, name)
                     });
-                    let seconds = entry.seconds.map_or(String::new(), |s| format!("\n{s:.1} s"));
-                    let response = response.on_hover_text(format!("{}{seconds}", entry.infotext()));
+                    let response = response.on_hover_text(about);
                     if response.clicked() {
                         // Many window managers keep Alt with the pointer for themselves.
                         if ui.input(|i| i.modifiers.alt || i.modifiers.command) {
@@ -104,10 +114,8 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
                         if ui.button("Save as PNG").clicked() {
                             save = Some(id);
                         }
-                        if ui.button("Copy picture").clicked()
-                            && let Some(picture) = studio.history.get(id).and_then(|e| e.pictures.first())
-                        {
-                            ui.ctx().copy_image(color_image(picture));
+                        if ui.button("Copy picture").clicked() {
+                            copy = Some(id);
                         }
                         if ui.button("Copy recipe").clicked()
                             && let Some(entry) = studio.history.get(id)
@@ -125,8 +133,11 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
     if let Some(id) = restore {
         studio.restore(id);
     }
+    if let Some(id) = copy {
+        studio.copy_picture(id);
+    }
     if let Some(id) = compare {
-        studio.canvas.compare_with(id);
+        studio.compare_with(id);
     }
     if let Some(id) = save {
         studio.save_picture(id);

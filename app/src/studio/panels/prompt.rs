@@ -9,7 +9,7 @@ use crate::studio::Studio;
 use crate::studio::panels::{glance, suggest};
 use crate::studio::shortcuts::with_keys;
 use crate::studio::theme::palette;
-use crate::studio::widgets::{Icon, big_button, chip, icon_button};
+use crate::studio::widgets::{Icon, big_button, chip, icon_button, seed_value};
 
 /// Prompts to try with the built-in model.
 const EXAMPLES: &[&str] = &["eggplant", "cactus", "sun", "jeans", "red apple on a blue background"];
@@ -164,7 +164,7 @@ pub(super) fn weigh_word(ui: &Ui, id: egui::Id, prompt: &mut String) {
 fn seed(studio: &mut Studio, ui: &mut Ui) {
     let mut seed = studio.document.recipe.sample.seed.unwrap_or(0);
     let label = ui.label("Seed");
-    ui.add(egui::DragValue::new(&mut seed).speed(0.2).range(0..=u64::from(u32::MAX)))
+    seed_value(ui, &mut seed)
         .labelled_by(label.id)
         .on_hover_text("The same seed and settings give the same picture. Drag or click to change it.");
     studio.document.recipe.sample.seed = Some(seed);

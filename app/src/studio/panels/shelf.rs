@@ -47,8 +47,12 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
     )
     .accessible_name("Search the shelf");
     let shown = studio.shelf.matching(&studio.search);
-    if shown.len() < studio.shelf.items.len() {
-        let text = format!("{} of {}", shown.len(), studio.shelf.items.len());
+    if !studio.search.trim().is_empty() {
+        let all = studio.shelf.items.len();
+        let base = studio.document.recipe.base.reference.clone();
+        let unread = studio.shelf.read_on(&mut studio.desk, &base);
+        let reading = unread.map_or(String::new(), |read| format!(", reading {read} of {all}"));
+        let text = format!("{} of {all}{reading}", shown.len());
         ui.label(RichText::new(text).small().color(p.soft));
     }
     if shown.is_empty() {
@@ -212,7 +216,7 @@ fn row(studio: &mut Studio, ui: &mut Ui, at: usize, ask: &mut Option<Ask>) {
                 *ask = Some(Ask::Second(reference.clone()));
             }
         }
-        if ui.button("Picture on show as its thumbnail").clicked() {
+        if !matches!(item.card, Some(Err(_))) && ui.button("Picture on show as its thumbnail").clicked() {
             *ask = Some(Ask::Picture(reference.clone()));
         }
         if ui.button("Card").clicked() {

@@ -17,7 +17,7 @@ pub fn picture(studio: &mut Studio, ui: &mut Ui) {
     let rect = ui.max_rect();
     super::strip::show(studio, ui);
     CentralPanel::default().frame(Frame::NONE).show(ui, |ui| {
-        if studio.prefs.grid_open && studio.grid.is_some() {
+        if studio.prefs.grid_open && studio.grid_on_show && studio.grid.is_some() {
             super::grid::pictures(studio, ui);
             return;
         }

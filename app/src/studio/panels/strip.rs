@@ -67,7 +67,7 @@ fn contents(studio: &mut Studio, ui: &mut Ui) {
                 let label = strip.axes[0].label(at);
                 // Names stand alone; a bare number needs its setting's.
                 let spoken = match value {
-                    Some(Value::Number(_)) => format!("{} {label}", strip.title),
+                    Some(Value::Number(_) | Value::Seed(_)) => format!("{} {label}", strip.title),
                     _ => label.clone(),
                 };
                 let (rect, response) = ui.allocate_exact_size(vec2(edge, edge + 20.0), Sense::click());

@@ -130,8 +130,8 @@ fn is_time(studio: &mut Studio, prompt: &str) -> bool {
     is_typed || studio.suggest.wanted.is_some() || !studio.history.entries.is_empty() && !studio.desk.is_busy()
 }
 
-/// Adapters on the shelf that came one by one.
-fn loose(studio: &mut Studio) -> Arc<Vec<String>> {
+/// Adapters on the shelf that came one by one; the same list until the shelf changes.
+pub fn loose(studio: &mut Studio) -> Arc<Vec<String>> {
     let adapters = studio.shelf.adapters();
     let watched = &studio.prefs.watched;
     if let Some(held) = &studio.suggest.loose

@@ -17,6 +17,7 @@ pub fn spread(span: &Span, count: usize) -> Vec<Value> {
             out.dedup();
             out.into_iter().map(|v| Value::Number((v * 1e6).round() / 1e6)).collect()
         }
+        Span::Seeds(from) => (0..count.max(1) as u64).map(|i| Value::Seed(from.wrapping_add(i))).collect(),
         Span::Names(names) => names.iter().take(MOST).map(|(value, _)| Value::Word(value.clone())).collect(),
         Span::Text => Vec::new(),
     }
@@ -51,6 +52,15 @@ pub fn parse(text: &str, span: &Span) -> Result<Vec<Value>, String> {
                 let hit = hit.ok_or_else(|| format!("\"{part}\" is not one of {} choices here", names.len()))?;
                 out.push(Value::Word(hit.0.clone()));
             }
+            Span::Seeds(_) => {
+                let seeds = seeds(&part).ok_or_else(|| {
+                    format!(
+                        "\"{part}\" is no seed and no range of seeds (examples: 1, 1-5, 1-9 (+2); at most {})",
+                        u64::MAX
+                    )
+                })?;
+                out.extend(seeds.into_iter().map(Value::Seed));
+            }
             Span::Numbers { is_whole, .. } => {
                 let numbers = range(&part).ok_or_else(|| {
                     format!("\"{part}\" is no number and no range (examples: 1, 2.5, 1-5, 1-9 (+2), 0-1 [5])")
@@ -82,6 +92,22 @@ fn split(text: &str) -> Vec<String> {
     }
     parts.push(part);
     parts.into_iter().map(|p| p.trim().to_string()).filter(|p| !p.is_empty()).collect()
+}
+
+/// One seed, or a range of them: every bit counts, so what is no rule of [`range`] is read as whole numbers.
+fn seeds(part: &str) -> Option<Vec<u64>> {
+    let whole = |text: &str| text.trim().parse::<u64>().ok();
+    if let Some(seed) = whole(part) {
+        return Some(vec![seed]);
+    }
+    if let Some((low, high)) = part.split_once('-').and_then(|(low, high)| Some((whole(low)?, whole(high)?))) {
+        let count = low.abs_diff(high);
+        let seed = |i| if high < low { low - i } else { low + i };
+        return (count < MOST as u64).then(|| (0..=count).map(seed).collect());
+    }
+    // Beyond 2^53 a float is no longer one whole number.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    range(part)?.into_iter().map(|v| (0.0..=EXACT).contains(&v).then(|| v.round() as u64)).collect()
 }
 
 /// One number, or a range with a step or a count.
@@ -147,6 +173,22 @@ mod tests {
         let words = parse("red, \"blue, dark\", \"a \"\"b\"\"\"", &Span::Text).expect("reads");
         assert_eq!(words.iter().map(Value::text).collect::<Vec<_>>(), ["red", "blue, dark", "a \"b\""]);
         assert_eq!(parse(&text(&words), &Span::Text), Ok(words));
+    }
+
+    #[test]
+    fn seeds_are_whole_and_follow_each_other() {
+        let of = |text: &str| {
+            let values = parse(text, &Span::Seeds(0)).unwrap_or_default();
+            values.iter().map(Value::text).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(of("7, 18446744073709551615"), "7 18446744073709551615");
+        assert_eq!(of("9007199254740993-9007199254740995"), "9007199254740993 9007199254740994 9007199254740995");
+        assert_eq!((of("3-1").as_str(), of("1-9 (+4)").as_str()), ("3 2 1", "1 5 9"));
+        for bad in ["-1", "1.5e30", "a", "0-99999", "18446744073709551616"] {
+            assert_eq!(of(bad), "", "{bad}");
+        }
+        let near_the_end = spread(&Span::Seeds(u64::MAX - 1), 4);
+        assert_eq!(near_the_end, [u64::MAX - 1, u64::MAX, 0, 1].map(Value::Seed));
     }
 
     #[test]

@@ -23,9 +23,16 @@ fn pixels(finished: &Finished) -> usize {
 }
 
 impl Cache {
-    /// What a picture depends on.
-    pub fn key(recipe: &Recipe, is_quick: bool) -> String {
-        format!("{is_quick} {}", recipe.to_json(false))
+    /// What a picture depends on: the recipe, and the files it names as they are now. `states` remembers those from one cell to the next.
+    pub fn key(recipe: &Recipe, is_quick: bool, states: &mut HashMap<String, String>) -> String {
+        let mut recipe = recipe.clone();
+        let mut key = format!("{is_quick} {}", recipe.to_json(false));
+        for source in recipe.references_mut() {
+            let name = &source.reference;
+            let state = states.entry(name.clone()).or_insert_with(|| crate::io::state_of(name).unwrap_or_default());
+            key.push_str(state);
+        }
+        key
     }
 
     /// The picture of a key.

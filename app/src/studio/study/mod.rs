@@ -137,6 +137,7 @@ impl Study {
         order.sort_by_key(|i| i.abs_diff(first));
         // Equal settings are one picture: a value that is in force already, or words that change nothing.
         let mut asked: HashMap<String, u64> = HashMap::new();
+        let mut states = HashMap::new();
         let keeps_steps = self.axes.iter().filter_map(|axis| axis.setting.as_ref()).any(Setting::is_about_steps);
         for at in order {
             let cell = &mut self.cells[at];
@@ -145,7 +146,7 @@ impl Study {
                 recipe = super::live::quick(&recipe);
             }
             recipe.sample.batch = Some(1);
-            let key = Cache::key(&recipe, self.is_quick);
+            let key = Cache::key(&recipe, self.is_quick, &mut states);
             cell.state = match (cache.get(&key), asked.get(&key)) {
                 (Some(finished), _) => State::Done(finished.clone(), thumbnail(context, &finished)),
                 (None, Some(id)) => State::Waiting(*id),
@@ -172,6 +173,12 @@ impl Study {
     /// Notes that a picture was not made, if it belongs here.
     pub fn miss(&mut self, id: u64, why: &str) -> bool {
         self.settle(id, || State::Failed(why.into()))
+    }
+
+    /// True when this work is one of its own and none has failed so far.
+    pub fn would_fail_first(&self, id: u64) -> bool {
+        let is_failed = |c: &Cell| matches!(&c.state, State::Failed(why) if !why.is_empty());
+        self.waiting().contains(&id) && !self.cells.iter().any(is_failed)
     }
 
     fn settle(&mut self, id: u64, state: impl Fn() -> State) -> bool {

@@ -46,6 +46,8 @@ pub enum Setting {
     Adapter(usize),
     /// Text weight of an adapter.
     AdapterText(usize),
+    /// Where in sampling an adapter begins.
+    AdapterStart(usize),
     /// Where in sampling an adapter stops.
     AdapterStop(usize),
     /// Which adapter stands in a place.
@@ -57,6 +59,8 @@ pub enum Setting {
 pub enum Value {
     /// A number.
     Number(f64),
+    /// A seed, whose 64 bits no float holds.
+    Seed(u64),
     /// A name of a registry, a reference of the shelf, or words.
     Word(String),
 }
@@ -71,6 +75,8 @@ pub enum Span {
         /// Whole numbers only.
         is_whole: bool,
     },
+    /// A seed, from this one on.
+    Seeds(u64),
     /// One of these: value, name for people.
     Names(Vec<(String, String)>),
     /// Any words.
@@ -163,6 +169,7 @@ impl Setting {
             out.extend([
                 Setting::Adapter(at),
                 Setting::AdapterText(at),
+                Setting::AdapterStart(at),
                 Setting::AdapterStop(at),
                 Setting::WhichAdapter(at),
             ]);
@@ -207,6 +214,7 @@ impl Setting {
             Setting::OfModel(s, m, _) => format!("{} of {}", knob(), model(s, m)),
             Setting::Adapter(at) => format!("Weight of {}", adapter(at)),
             Setting::AdapterText(at) => format!("Text weight of {}", adapter(at)),
+            Setting::AdapterStart(at) => format!("Start of {}", adapter(at)),
             Setting::AdapterStop(at) => format!("Stop of {}", adapter(at)),
             Setting::WhichAdapter(at) => format!("Adapter in place of {}", adapter(at)),
         }
@@ -223,10 +231,7 @@ impl Setting {
             Setting::Steps => numbers(2.0, 30.0, true),
             Setting::Cfg => numbers(1.0, 13.0, false),
             Setting::Rescale => numbers(0.0, 1.0, false),
-            Setting::Seed => {
-                let seed = document.recipe.sample.seed.unwrap_or(0) as f64;
-                numbers(seed, seed + 6.0, true)
-            }
+            Setting::Seed => Span::Seeds(document.recipe.sample.seed.unwrap_or(0)),
             Setting::ClipSkip => numbers(1.0, 4.0, true),
             Setting::Sampler => named(&mut registry::samplers()),
             Setting::Schedule => named(&mut registry::schedules()),
@@ -251,6 +256,7 @@ impl Setting {
             Setting::Share(s, _) if document.is_between_at(*s) => numbers(0.0, 1.0, false),
             Setting::Share(..) => numbers(0.0, 1.5, false),
             Setting::Adapter(_) | Setting::AdapterText(_) => numbers(-0.5, 1.5, false),
+            Setting::AdapterStart(_) => numbers(0.0, 0.9, false),
             Setting::AdapterStop(_) => numbers(0.1, 1.0, false),
         }
     }
@@ -274,7 +280,7 @@ impl Setting {
             Setting::Steps => number(f64::from(s.steps?)),
             Setting::Cfg => number(s.cfg?),
             Setting::Rescale => number(s.cfg_rescale.unwrap_or(0.0)),
-            Setting::Seed => number(s.seed? as f64),
+            Setting::Seed => Some(Value::Seed(s.seed?)),
             Setting::ClipSkip => number(f64::from(s.clip_skip.unwrap_or(1))),
             Setting::Sampler => word(s.sampler.as_deref()?),
             Setting::Schedule => word(s.schedule.as_deref()?),
@@ -289,6 +295,7 @@ impl Setting {
                 let a = recipe.adapters.get(*at)?;
                 number(a.text_weight.unwrap_or(a.weight))
             }
+            Setting::AdapterStart(at) => number(recipe.adapters.get(*at)?.start),
             Setting::AdapterStop(at) => number(recipe.adapters.get(*at)?.stop),
             Setting::WhichAdapter(at) => word(&recipe.adapters.get(*at)?.source.reference),
         }
@@ -311,6 +318,7 @@ impl Setting {
             let number = match value {
                 Value::Number(v) => *v,
                 Value::Word(w) => knob.choices.iter().position(|c| c == w).ok_or_else(wrong)? as f64,
+                Value::Seed(seed) => *seed as f64,
             };
             if !(knob.min..=knob.max).contains(&number) {
                 return Err(format!("{label}: {number} is outside {} to {}", knob.min, knob.max));
@@ -321,7 +329,7 @@ impl Setting {
         let ranged = |low: f64, high: f64| match value {
             Value::Number(v) if (low..=high).contains(v) => Ok(*v),
             Value::Number(v) => Err(format!("{label}: {v} is outside {low} to {high}")),
-            Value::Word(_) => Err(wrong()),
+            Value::Word(_) | Value::Seed(_) => Err(wrong()),
         };
         let of_adapter = || ranged(*ADAPTER_WEIGHT.start(), *ADAPTER_WEIGHT.end());
         let word = || if let Value::Word(w) = value { Ok(w.clone()) } else { Err(wrong()) };
@@ -337,7 +345,10 @@ impl Setting {
             Setting::Steps => recipe.sample.steps = Some(ranged(limits::STEPS.min, limits::STEPS.max)?.round() as u32),
             Setting::Cfg => recipe.sample.cfg = Some(ranged(limits::CFG.min, limits::CFG.max)?),
             Setting::Rescale => recipe.sample.cfg_rescale = Some(ranged(0.0, 1.0)?).filter(|v| *v > 0.0),
-            Setting::Seed => recipe.sample.seed = Some(ranged(0.0, f64::from(u32::MAX))?.round() as u64),
+            Setting::Seed => match value {
+                Value::Seed(seed) => recipe.sample.seed = Some(*seed),
+                _ => return Err(wrong()),
+            },
             Setting::ClipSkip => {
                 recipe.sample.clip_skip = Some(ranged(limits::CLIP_SKIP.min, limits::CLIP_SKIP.max)?.round() as u32)
             }
@@ -364,6 +375,11 @@ impl Setting {
             Setting::AdapterText(at) => {
                 recipe.adapters.get_mut(*at).ok_or_else(gone)?.text_weight = Some(of_adapter()?)
             }
+            Setting::AdapterStart(at) => {
+                let adapter = recipe.adapters.get_mut(*at).ok_or_else(gone)?;
+                adapter.start = ranged(0.0, 1.0)?;
+                adapter.stop = adapter.stop.max(adapter.start);
+            }
             Setting::AdapterStop(at) => {
                 let adapter = recipe.adapters.get_mut(*at).ok_or_else(gone)?;
                 adapter.stop = ranged(0.0, 1.0)?;
@@ -387,6 +403,7 @@ impl Value {
                 let text = text.trim_end_matches('0').trim_end_matches('.');
                 (if text == "-0" { "0" } else { text }).to_string()
             }
+            Value::Seed(seed) => seed.to_string(),
             Value::Word(w) if w.contains([':', '/', '\\']) => short(w),
             Value::Word(w) => w.clone(),
         }

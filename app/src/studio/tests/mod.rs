@@ -2,6 +2,8 @@
 
 mod basics;
 mod controls;
+mod kept;
+mod mending;
 mod narrow;
 mod panels;
 mod pictures;

@@ -4,6 +4,7 @@ mod blocks;
 mod controls;
 mod icons;
 mod menu;
+mod seed;
 
 pub use blocks::block_curve;
 pub use controls::{
@@ -12,3 +13,4 @@ pub use controls::{
 };
 pub use icons::{Icon, icon_button};
 pub use menu::menu_of;
+pub use seed::seed_value;

@@ -62,27 +62,31 @@ impl Session {
         let name = &tag.name;
         #[cfg(not(target_arch = "wasm32"))]
         let folders = {
-            let list: Vec<String> = self.libraries.iter().map(|f| f.display().to_string()).collect();
+            let folders = self.libraries.iter().filter(|f| f.is_dir());
+            let list: Vec<String> = folders.map(|f| f.display().to_string()).collect();
             if list.is_empty() { String::new() } else { format!(" and {name}.safetensors in {}", list.join(", ")) }
         };
         #[cfg(target_arch = "wasm32")]
         let folders = "";
         EngineError::Input(format!(
             "the prompt names the adapter {name} (<lora:{name}:{}>), but it was not found: looked for a built-in or loaded adapter called {name}{folders}; \
-             give its folder with --library, or the file with --adapter",
+             put its file on the shelf or give its folder with --library",
             tag.weight
         ))
     }
 }
 
-/// The `.safetensors` files of a folder and its folders, those further up first, each folder's in order of names.
+/// The `.safetensors` files of a folder and its folders, those further up first, each folder's in order of names; a single file is itself.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn list_files(folder: &std::path::Path, depth: usize, out: &mut Vec<std::path::PathBuf>) {
+    let is_weights = |p: &std::path::Path| p.extension().is_some_and(|e| e == "safetensors") && p.is_file();
+    if is_weights(folder) {
+        return out.push(folder.to_path_buf());
+    }
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     let mut entries: Vec<_> = entries.flatten().map(|e| e.path()).collect();
     entries.sort();
-    let is_file = |p: &&std::path::PathBuf| p.is_file() && p.extension().is_some_and(|e| e == "safetensors");
-    out.extend(entries.iter().filter(is_file).cloned());
+    out.extend(entries.iter().filter(|p| is_weights(p)).cloned());
     for folder in entries.iter().filter(|p| depth > 0 && p.is_dir()) {
         list_files(folder, depth - 1, out);
     }

@@ -10,7 +10,7 @@ mod restore;
 #[cfg(not(target_arch = "wasm32"))]
 pub use find::candidates;
 pub use find::{Candidate, Wanted};
-pub use restore::{Restored, is_picture, restore};
+pub use restore::{Restored, is_picture, mend_recipe, restore};
 
 use admix_mix::recipe::{Sample, limits};
 use admix_sample::{names, registry};

@@ -63,6 +63,12 @@ pub async fn restore(file: &[u8], current: &Recipe, candidates: &[Candidate]) ->
     Ok(restored)
 }
 
+/// Files that a recipe names and that are not where it says are looked for among `candidates`, by checksum and by name; what is found takes their
+/// place. A file of that name with another checksum is not what is meant.
+pub async fn mend_recipe(recipe: &mut Recipe, candidates: &[Candidate]) {
+    mend(recipe, &mut Search::new(candidates)).await;
+}
+
 /// Recipes name files by where they lay: those that lie there no longer are looked for by checksum and name.
 async fn mend(recipe: &mut Recipe, search: &mut Search<'_>) {
     let adapters = recipe.adapters.len();
