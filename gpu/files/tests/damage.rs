@@ -470,6 +470,21 @@ fn every_kind_of_damage_has_its_message() {
             &[8, 8],
             "adapters of peft's type NEWTUNER are not known",
         ),
+        (
+            &[("base_model.unilora_theta_d", &[256])],
+            1.0,
+            r#"{"peft_type": "UNILORA"}"#,
+            &[8, 8],
+            "adapters of peft's type UNILORA are not known",
+        ),
+        (
+            &[("theta", &[256])],
+            1.0,
+            r#"{"peft_type": "NEWTUNER"}"#,
+            &[8, 8],
+            "adapters of peft's type NEWTUNER are not known",
+        ),
+        (&[("base_model.unilora_theta_d", &[256])], 1.0, "{}", &[8, 8], "no known kind of adapter"),
         (&[("x.norm.weight", &[4]), ("y.norm.weight", &[4])], 1.0, "{}", &[4], "no known kind of adapter"),
         (
             &[("model.diffusion_model.out.2.weight", &[4, 8]), ("y.weight", &[4])],

@@ -88,7 +88,7 @@ pub(super) fn encoder_of_key(key: &str, info: &TensorInfo, alone: bool) -> Optio
             _ => false,
         };
     // A token's own word as the only key, with a few rows. A word may have dots, but does not end as a weight or an adapter's tensor does.
-    let word = super::family::split_key(key).is_none();
+    let word = super::family::split_key(key).is_none() && !key.starts_with("base_model.");
     let lone = alone && word && matches!(info.shape[..], [_] | [..=128, _]);
     match key {
         "clip_g" if shaped => Some(Encoder::Second),

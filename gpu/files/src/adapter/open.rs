@@ -308,6 +308,10 @@ fn recognise_embedding(
 ) -> Vec<(Encoder, Slot)> {
     let mut rows = Vec::new();
     let Some(file) = files.first() else { return rows };
+    // peft's single tensors are parameters of a method, whatever their shapes.
+    if files.iter().flat_map(|f| &f.settings).any(|(_, s)| s.peft_type.is_some()) {
+        return rows;
+    }
     let alone = file.index.tensors.len() == 1;
     for (key, info) in &file.index.tensors {
         let Some(encoder) = embedding::encoder_of_key(key, info, alone) else { continue };
