@@ -270,6 +270,22 @@ fn weights_are_replaced_and_only_padded_to_what_they_are() {
     let a = open(&[]);
     let changes = ready(a.changes(&a.modules["diffusion_model.x"], &[4, 3])).unwrap();
     assert!(matches!(changes.weight, Some(Change::Replace(values)) if values.len() == 12));
+    // Beside a LoRA too, as integers: a shape that the weight has already changes nothing.
+    let lora = |shape: [i64; 2]| {
+        let specs = [
+            ("x.lora_up.weight", DType::F32, vec![4, 1]),
+            ("x.lora_down.weight", DType::F32, vec![1, 3]),
+            ("x.reshape_weight", DType::I64, vec![2]),
+        ]
+        .map(|(name, dtype, shape)| TensorSpec { name: name.into(), dtype, shape });
+        let data =
+            [DType::F32.encode_f32(&[1.0; 4]), DType::F32.encode_f32(&[1.0; 3]), shape.map(i64::to_le_bytes).concat()];
+        let source = Arc::new(MemSource::new(write_to_vec(&specs, &Default::default(), data).unwrap()));
+        let a = ready(Adapter::load(Bundle::file("x.safetensors", source))).unwrap();
+        ready(a.changes(&a.modules["x"], &[4, 3]))
+    };
+    assert!(matches!(lora([4, 3]).unwrap().weight, Some(Change::LowRank(_))));
+    assert!(lora([4, 5]).unwrap_err().to_string().contains("padded to [4, 5]"));
     let padded = open(&[("diffusion_model.x.reshape_weight", &[2])]);
     let e = ready(padded.changes(&padded.modules["diffusion_model.x"], &[4, 3])).unwrap_err().to_string();
     assert!(e.contains("padded"), "{e}");

@@ -34,7 +34,9 @@ pub(super) fn check(settings: &Settings) -> Result<(), String> {
         _ => true,
     };
     match OTHERS.iter().find(|(field, _)| settings.field(field).is_some_and(is_on)) {
-        Some((_, label)) => Err(format!("it is a {label}, a variant of LoRA that is recognised but not applied yet")),
+        Some((_, label)) => {
+            Err(format!("it was trained as {label}, a variant of LoRA that is recognised but not applied yet"))
+        }
         None => Ok(()),
     }
 }
