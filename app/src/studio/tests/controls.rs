@@ -92,6 +92,8 @@ fn block_curves_turn_by_keys() {
     let mut h = opened();
     h.state_mut().document.add_adapter("builtin:neon");
     h.set_size(egui::vec2(1600.0, 1600.0));
+    // Its triggers come with its card, and rows move when they do.
+    until(&mut h, "its card", |s| s.shelf.find("builtin:neon").is_some_and(|i| i.card.is_some()));
     h.run_steps(3);
     h.get_by_label("Text, steps, blocks").click();
     h.run_steps(30);
