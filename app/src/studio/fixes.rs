@@ -128,6 +128,7 @@ impl Studio {
                 (sample.sampler, sample.schedule, sample.steps) = (fresh.sampler, fresh.schedule, fresh.steps);
                 self.document.keep_fitting_knobs();
             }
+            Fix::WeightOne(reference) => self.set_to_one(&reference),
             Fix::Drop(reference) => {
                 while let Some(at) = self.document.recipe.adapters.iter().position(|a| a.source.reference == reference)
                 {

@@ -35,6 +35,7 @@ mod tests;
 pub mod theme;
 mod thumbs;
 mod tiles;
+mod warnings;
 #[cfg(not(target_arch = "wasm32"))]
 mod watch;
 mod widgets;

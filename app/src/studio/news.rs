@@ -74,7 +74,7 @@ impl Studio {
             self.notices.add(Level::Warning, text, Vec::new());
         }
         for warning in &finished.warnings {
-            self.notices.add(Level::Warning, warning.clone(), Vec::new());
+            self.warn_of(warning);
         }
         let before = self.canvas.shown;
         self.thumbs.learn(context, &finished);

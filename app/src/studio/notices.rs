@@ -28,6 +28,8 @@ pub enum Fix {
     Undo,
     /// A thing leaves the mix.
     Drop(String),
+    /// An adapter acts as strongly as it was trained to.
+    WeightOne(String),
     /// The built-in model at the bottom.
     BuiltinModel,
     /// The size the model was made for, one picture at a time.
@@ -51,6 +53,7 @@ impl Fix {
             Fix::Again => "Try again".into(),
             Fix::Undo => "Undo the last change".into(),
             Fix::Drop(reference) => format!("Take {} out", crate::io::catalogue::short(reference)),
+            Fix::WeightOne(_) => "Set it to 1".into(),
             Fix::BuiltinModel => "Use the built-in model".into(),
             Fix::NativeSize => "Use the model's own size".into(),
             Fix::Smaller => "Half the size".into(),
@@ -98,9 +101,6 @@ impl Notices {
         let held = self.0.iter().find(|n| n.title == title).and_then(|n| n.fix.clone());
         let fix = fix.or(held);
         self.0.retain(|n| n.title != title);
-        if level == Level::Warning && self.1.contains(&title) {
-            return;
-        }
         self.0.push(Notice { level, title, lines, fix, since: None });
         if self.0.len() > MOST {
             self.0.remove(0);
@@ -120,6 +120,13 @@ impl Notices {
     /// Something is not as asked, with what puts it right.
     pub fn warn_with(&mut self, title: impl Into<String>, lines: Vec<String>, fix: Option<Fix>) {
         self.put(Level::Warning, title.into(), lines, fix);
+    }
+
+    /// A warning that every picture made the same way brings again: not after it was closed.
+    pub fn remind(&mut self, title: String, fix: Option<Fix>) {
+        if !self.1.contains(&title) {
+            self.put(Level::Warning, title, Vec::new(), fix);
+        }
     }
 
     /// Good news.

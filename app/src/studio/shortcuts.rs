@@ -121,7 +121,7 @@ pub const POINTER: &[(&str, &str)] = &[
     ("Drag a panel's heading", "Move the panel; its edges resize it"),
     ("Tab, then arrow keys", "On block bars: choose and turn; on a comparison: the wipe"),
     ("Shift+F10", "The menu of what has the keyboard"),
-    ("B, Delete on a history picture", "Compare it; take it away"),
+    ("B, Delete on a history picture", "Compare it; pressed twice, take it away"),
     ("Drop files anywhere", "Shelf, settings of a picture, or a recipe"),
     ("Ctrl+Up, Ctrl+Down", "In a prompt: more or less weight for the word"),
 ];

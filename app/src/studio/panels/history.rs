@@ -39,6 +39,7 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
     let count = studio.history.entries.len();
     let rows = count.div_ceil(columns);
     let (mut restore, mut compare, mut remove, mut save, mut copy) = (None, None, None, None, None);
+    let mut delete = None;
     ui.spacing_mut().item_spacing = vec2(6.0, 6.0);
     ScrollArea::vertical().id_salt("history").auto_shrink([false, true]).show_rows(ui, CELL, rows, |ui, range| {
         for row in range {
@@ -101,7 +102,7 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
                     }
                     if response.has_focus() {
                         let pressed = |key| ui.input_mut(|i| i.consume_key(egui::Modifiers::NONE, key));
-                        remove = pressed(Key::Delete).then_some(id).or(remove);
+                        delete = pressed(Key::Delete).then_some(id);
                         compare = pressed(Key::B).then_some(id).or(compare);
                     }
                     menu_of(&response, |ui| {
@@ -130,6 +131,16 @@ pub fn show(studio: &mut Studio, ui: &mut Ui) {
             });
         }
     });
+    // Nothing brings a picture back: one press of a key is too little.
+    if let Some(id) = delete {
+        let first = egui::Id::unique("first delete");
+        if ui.data_mut(|d| d.remove_temp::<u64>(first)) == Some(id) {
+            remove = Some(id);
+        } else {
+            ui.data_mut(|d| d.insert_temp(first, id));
+            studio.notices.info("Delete once more takes this picture away for good.");
+        }
+    }
     if let Some(id) = restore {
         studio.restore(id);
     }

@@ -21,7 +21,8 @@ pub fn show(studio: &mut Studio, ui: &Ui) {
         ScrollArea::vertical().max_height(height).min_scrolled_height(height).show(ui, |ui| {
             let commands = COMMANDS.iter().filter(|c| !c.keys.is_empty());
             let commands = commands.map(|c| (c.shown_keys(ui.ctx()), c.name)).collect::<Vec<_>>();
-            let pointer = POINTER.iter().map(|(gesture, effect)| (gesture.to_string(), *effect));
+            let ctrl = if ui.ctx().os().is_mac() { "Cmd" } else { "Ctrl" };
+            let pointer = POINTER.iter().map(|(gesture, effect)| (gesture.replace("Ctrl", ctrl), *effect));
             for (keys, name) in commands.into_iter().chain(pointer) {
                 ui.horizontal_top(|ui| {
                     // Both columns wrap, so that neither leaves a narrow window.

@@ -7,7 +7,6 @@ use egui_kittest::kittest::{NodeT as _, Queryable as _, by};
 
 use super::{control, harness, opened, paint, until};
 use crate::studio::Studio;
-use crate::studio::notices::Level;
 
 /// Types into the number of a row, as a person does: click, type, Enter.
 fn type_number(h: &mut Harness<'static, Studio>, label: &str, text: &str) {
@@ -69,7 +68,7 @@ fn a_weight_goes_through_zero_without_a_jump() {
 #[test]
 fn the_keyboard_stays_where_it_is_when_a_render_ends() {
     let mut h = opened();
-    h.state_mut().document.recipe.sample.steps = Some(40);
+    h.state_mut().document.recipe.sample.steps = Some(16);
     // The first picture of all takes its examples away; the second does not.
     for made in [1, 2] {
         h.state_mut().make();
@@ -133,6 +132,9 @@ fn pictures_of_the_history_answer_keys() {
     h.run_steps(2);
     h.get_by_label(&label(first)).focus();
     h.step();
+    h.key_press(Key::Delete);
+    h.run_steps(2);
+    assert_eq!(h.state().history.entries.len(), 2, "once is not enough");
     h.key_press(Key::Delete);
     h.run_steps(2);
     assert_eq!(h.state().history.entries.iter().map(|e| e.id).collect::<Vec<_>>(), [second]);
@@ -204,7 +206,7 @@ fn the_palette_is_as_high_as_its_rows() {
 fn errors_stand_first_and_closed_warnings_do_not_come_back() {
     let mut h = harness();
     h.state_mut().notices.info("good news");
-    h.state_mut().notices.add(Level::Warning, "mind this", Vec::new());
+    h.state_mut().notices.remind("mind this".into(), None);
     h.state_mut().notices.error("broken");
     h.run_steps(3);
     let top = |h: &Harness<'static, Studio>, text: &str| h.get_by_label(text).rect().top();
@@ -212,7 +214,7 @@ fn errors_stand_first_and_closed_warnings_do_not_come_back() {
     h.get_all_by_label("Close this message").nth(1).expect("one each").click();
     h.run_steps(2);
     assert!(h.query_by_label("mind this").is_none());
-    h.state_mut().notices.add(Level::Warning, "mind this", Vec::new());
+    h.state_mut().notices.remind("mind this".into(), None);
     h.state_mut().notices.warn_with("something else", Vec::new(), None);
     h.run_steps(2);
     assert!(h.query_by_label("mind this").is_none() && h.query_by_label("something else").is_some());
@@ -230,4 +232,19 @@ fn prompts_are_counted_as_they_are_read() {
     assert!(h.query_by_label("80/75").is_some());
     assert_eq!(h.state().counting.kept(1, &long), 75 * 4 - 1, "the rest is grey");
     assert!(h.state().counting.kept(1, "something else") > 100, "until it is counted anew everything is read");
+}
+
+#[test]
+fn a_warning_names_things_as_people_do_and_is_put_right_by_a_click() {
+    let mut h = opened();
+    h.state_mut().document.add_adapter("builtin:blueprint");
+    h.state_mut().document.recipe.adapters[0].weight = 2.0;
+    h.state_mut().document.recipe.sample.steps = Some(2);
+    h.state_mut().make();
+    until(&mut h, "the picture", |s| s.history.entries.len() == 1);
+    let titles = h.state().notices.titles().join("\n");
+    assert!(titles.starts_with("blueprint acts at 2.00 times the strength"), "{titles}");
+    h.get_by_label("Set it to 1").click();
+    until(&mut h, "another picture", |s| s.history.entries.len() == 2);
+    assert_eq!(h.state().history.entries[1].recipe.adapters[0].weight, 1.0);
 }

@@ -59,7 +59,9 @@ fn keys(ui: &Ui, response: &mut Response, blocks: &mut Blocks) -> Option<usize> 
 pub fn block_curve(ui: &mut Ui, what: &str, blocks: &mut Blocks) -> Response {
     let p = palette(ui);
     let size = vec2(ui.available_width().max(80.0), 74.0);
-    let (rect, mut response) = ui.allocate_exact_size(size, Sense::click_and_drag());
+    let (_, rect) = ui.allocate_space(size);
+    // By its name: what comes and goes above it must not take the keyboard from it.
+    let mut response = ui.interact(rect, ui.make_persistent_id(what), Sense::click_and_drag());
     let chart = egui::Rect::from_min_max(rect.min, rect.max - vec2(0.0, 14.0));
     let step = chart.width() / NAMES.len() as f32;
     let value = |blocks: &Blocks, i: usize| blocks.get(NAMES[i].0).copied().unwrap_or(1.0) as f32;
