@@ -12,9 +12,10 @@ pub fn run(arguments: &[String]) -> Result<()> {
     setup::ensure(Need::Run)?;
     run_command(cargo().args(["build", "--release", "--package", "admix"]))?;
     let mut admix = command(release_binary("admix")?);
-
     if !arguments.is_empty() {
-        return run_command(admix.args(arguments));
+        // Paths among them are relative to where this was called.
+        let here = env::current_dir().context("the folder this was called in")?;
+        return run_command(admix.current_dir(here).args(arguments));
     }
     if has_display() {
         return run_command(&mut admix);
