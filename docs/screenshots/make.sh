@@ -64,7 +64,7 @@ shot first-picture
 xdotool windowfocus "$(xdotool search --name Admix | head -1)"
 
 # A live merge: another model mixed in, Live on, the slider between the two dragged; then the picture before under the new one.
-click 261 343
+click 253 361
 click 479 784
 drag 1089 182 1150
 still
