@@ -11,7 +11,7 @@ import { open, set } from "./lib/tab.mjs";
 async function another(dist) {
   const folder = await mkdtemp(join(tmpdir(), "admix-dist-"));
   await cp(dist, folder, { recursive: true });
-  const [, hash] = (await readdir(folder)).join(" ").match(/-([0-9a-f]{16})_bg\.wasm/);
+  const [, hash] = (await readdir(folder)).join(" ").match(/-([0-9a-f]+)_bg\.wasm/);
   const other = [...hash].reverse().join("");
   for (const name of await readdir(folder)) {
     if (name.includes(hash)) await rename(join(folder, name), join(folder, name.replace(hash, other)));

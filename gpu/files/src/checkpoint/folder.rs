@@ -8,6 +8,7 @@ use crate::error::{Error, Result, first_few};
 use crate::layout::{Transform, canonical_key};
 use crate::safetensors::{Index, TensorInfo};
 use indexmap::IndexMap;
+use std::sync::OnceLock;
 
 const COMPONENTS: [&str; 4] = ["unet", "vae", "text_encoder", "text_encoder_2"];
 const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
@@ -90,6 +91,7 @@ pub(super) async fn load(bundle: Bundle, options: &OpenOptions) -> Result<Checkp
         metadata: found.metadata,
         parts: found.parts,
         bundle,
+        beside: OnceLock::new(),
     })
 }
 

@@ -20,7 +20,9 @@ use crate::layout::Transform;
 use crate::safetensors::TensorInfo;
 use crate::source::SharedSource;
 use indexmap::IndexMap;
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
+use std::sync::OnceLock;
 
 /// How a checkpoint's files are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,6 +237,8 @@ pub struct Checkpoint {
     /// The weight files.
     pub parts: Vec<Part>,
     bundle: Bundle,
+    /// What [`Checkpoint::state_sum`] says beside the checksum, once somebody asked: a tokenizer has megabytes.
+    beside: OnceLock<u64>,
 }
 
 impl Checkpoint {
@@ -310,23 +314,24 @@ impl Checkpoint {
     /// [`Checkpoint::sha256`] and, behind it, a digest of what else makes its networks: configurations and tokenizers. For whoever keeps networks; the
     /// checksum alone stays when a folder's JSON files change.
     pub async fn state_sum(&self) -> Result<String> {
-        let plain = |mut text: String, file: &str| {
-            // Where a configuration lies does not matter.
-            text = text.replace(&format!("{file:?}"), "");
-            text
-        };
-        let mut state = format!("{:?}\n", self.family);
-        let unet = self.unet.as_ref().map(|c| plain(format!("{c:?}"), &c.file));
-        let vae = self.vae.as_ref().map(|c| plain(format!("{c:?}"), &c.file));
-        let texts =
-            [&self.text_encoder, &self.text_encoder_2].map(|c| c.as_ref().map(|c| plain(format!("{c:?}"), &c.file)));
-        state.push_str(&format!("{unet:?}\n{vae:?}\n{texts:?}\n"));
-        let tokenizers = [&self.tokenizer, &self.tokenizer_2];
-        let mut bytes = state.into_bytes();
-        for (name, text) in tokenizers.into_iter().flatten().flat_map(TokenizerFiles::named) {
-            bytes.extend(name.bytes().chain(text.iter().flatten().copied()));
+        Ok(format!("{} {:016x}", self.sha256().await?, self.beside.get_or_init(|| self.digest_beside())))
+    }
+
+    /// Names configurations and tokenizers, for comparing inside one process.
+    fn digest_beside(&self) -> u64 {
+        // Where a configuration lies does not matter.
+        let plain = |text: String, file: &str| text.replace(&format!("{file:?}"), "");
+        let mut hasher = std::hash::DefaultHasher::new();
+        format!("{:?}", self.family).hash(&mut hasher);
+        self.unet.as_ref().map(|c| plain(format!("{c:?}"), &c.file)).hash(&mut hasher);
+        self.vae.as_ref().map(|c| plain(format!("{c:?}"), &c.file)).hash(&mut hasher);
+        for config in [&self.text_encoder, &self.text_encoder_2] {
+            config.as_ref().map(|c| plain(format!("{c:?}"), &c.file)).hash(&mut hasher);
         }
-        Ok(format!("{} {}", self.sha256().await?, crate::hash::sha256(&bytes)))
+        for tokenizer in [&self.tokenizer, &self.tokenizer_2] {
+            tokenizer.as_ref().map(TokenizerFiles::named).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// The files it was opened from.

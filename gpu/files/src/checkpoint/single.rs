@@ -15,6 +15,7 @@ use crate::layout::{
 };
 use crate::safetensors::{Index, TensorInfo};
 use serde_json::Value;
+use std::sync::OnceLock;
 
 const COMPONENTS: [&str; 4] = ["unet.", "vae.", "text_encoder.", "text_encoder_2."];
 
@@ -89,6 +90,7 @@ pub(super) async fn load(bundle: Bundle) -> Result<Checkpoint> {
         metadata: found.metadata,
         parts: found.parts,
         bundle,
+        beside: OnceLock::new(),
     })
 }
 
